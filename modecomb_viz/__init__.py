@@ -1,0 +1,54 @@
+"""modecomb_viz: explore the hypercube between two trained, permutation-aligned networks.
+
+    >>> import modecomb_viz as mc
+    >>> modes = mc.open_modes("digits-mlp")
+    >>> dataset = mc.sweep_segment(modes, points=5)
+    >>> dict(dataset.loss.sizes)
+    {'split': 1, 't': 5}
+
+Every name is imported on first use, so reading and plotting stored results never loads torch.
+"""
+
+from importlib import import_module
+from typing import Any
+
+__version__ = "0.1.0"
+
+_PUBLIC = {
+    "permutation": ["PermutationSpec", "apply_permutation", "churn", "compose", "invert"],
+    "architectures": ["permutation_spec"],
+    "data": ["Split", "load_dataset"],
+    "checkpoints": ["ModeSet", "catalogue", "load_params", "open_modes", "save_params"],
+    "hypercube": ["combine", "sample_coefficients"],
+    "evaluation": ["evaluate"],
+    "alignment": ["Alignment", "align", "perturb_alignment"],
+    "training": ["train_modes"],
+    "sweep": [
+        "iter_perturbation",
+        "iter_plane",
+        "iter_samples",
+        "iter_segment",
+        "sweep_perturbation",
+        "sweep_plane",
+        "sweep_samples",
+        "sweep_segment",
+    ],
+    "results": ["open", "recipe", "save"],
+    "statistics": ["barriers", "summary"],
+    "plots": ["plot_perturbation", "plot_plane", "plot_samples", "plot_segment"],
+    "report": ["save_report"],
+    "explorer": ["Explorer"],
+}
+_HOME = {name: module for module, names in _PUBLIC.items() for name in names}
+
+__all__ = sorted(_HOME)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'modecomb_viz' has no attribute {name!r}")
+    return getattr(import_module(f"modecomb_viz.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *__all__]

@@ -174,7 +174,7 @@ def read_recipe(path: str | Path) -> Recipe:
         ) from error
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ModeSet:
     """Networks of one architecture, trained on the same data, and the data to evaluate them on.
 

@@ -4,6 +4,7 @@ The work is cut into chunks of points and of examples. :func:`evaluate_steps` is
 every chunk of points, so that a caller can show progress, interleave other work or stop.
 """
 
+import copy
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,7 +19,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from modecomb_viz.data import Split
 from modecomb_viz.permutation import Params
 
-__all__ = ["PRECISIONS", "QUANTITIES", "Plan", "evaluate", "evaluate_steps", "make_plan", "resolve_device"]
+__all__ = ["PRECISIONS", "QUANTITIES", "Plan", "evaluate", "check_precision", "evaluate_steps", "finish", "make_plan", "place", "resolve_device"]
 
 QUANTITIES = ("loss", "accuracy", "logits")
 
@@ -80,6 +81,11 @@ class _LargestOutput(TorchDispatchMode):
             if isinstance(tensor, Tensor):
                 self.bytes = max(self.bytes, tensor.numel() * tensor.element_size())
         return out
+
+
+def place(model: nn.Module, device: torch.device, dtype: torch.dtype | None = None) -> nn.Module:
+    """A copy of the architecture on a device and in a type; the caller's model stays as it is."""
+    return copy.deepcopy(model).to(device, dtype)
 
 
 def make_plan(
@@ -227,11 +233,12 @@ def evaluate(
     if not count:
         raise ValueError("stacked_params holds no point: its leading axis has length 0.")
     moved = split.to(target)
+    placed = place(model, target)
     plan = make_plan(
-        model, {k: v[0] for k, v in stacked.items()}, moved, strategy=strategy, max_memory=max_memory
+        placed, {k: v[0] for k, v in stacked.items()}, moved, strategy=strategy, max_memory=max_memory
     )
     steps = evaluate_steps(
-        model, lambda i: {k: v[i] for k, v in stacked.items()}, torch.arange(count), moved, quantities, plan=plan
+        placed, lambda i: {k: v[i] for k, v in stacked.items()}, torch.arange(count), moved, quantities, plan=plan
     )
     return finish(steps)
 

@@ -1,12 +1,14 @@
 """One evaluation queue per device: fair between owners, newest request first, cancellation between steps.
 
-A job is a generator. The queue calls ``next`` on the generators of all owners in turn, one step each, so that
-every view gets its coarse picture before any gets its finest, and a job is stopped by not being called
-again. A request replaces the older one of the same owner and topic.
+A job is a generator that yields :class:`Progress` while it works and a result whenever it has one. Owners take
+turns step by step. Within an owner a topic keeps its turn until it has a result or :data:`TURN` seconds have
+passed, so that every view gets its coarse picture before any gets its finest. A job is stopped by not being
+called again; a request replaces the older one of the same owner and topic.
 """
 
 import os
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Generator, Hashable
 from dataclasses import dataclass, field
@@ -14,7 +16,19 @@ from typing import Any, Protocol
 
 import torch
 
-__all__ = ["Executor", "InlineExecutor", "Job", "Queue", "shared_executor"]
+__all__ = ["TURN", "Executor", "InlineExecutor", "Job", "Progress", "Queue", "shared_executor"]
+
+#: Seconds for which one topic may keep its owner's turn without a result.
+TURN = 0.25
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How much of a job is done: points evaluated, and points in all."""
+
+    done: int
+    total: int
+
 
 Steps = Generator[Any, None, Any]
 
@@ -32,21 +46,24 @@ class Job:
     on_end: Callable[[Exception | None], None]
     running: Steps | None = None
     cancelled: bool = False
+    ended: bool = False
 
-    def advance(self) -> bool:
-        """One step; False when the job has ended."""
+    def advance(self) -> Any:
+        """One step; gives what it yielded, or None when the job has ended."""
         try:
             if self.running is None:
                 self.running = self.steps()
             value = next(self.running)
         except StopIteration:
-            self._tell(self.on_end, None)
-            return False
+            return self._finish(None)
         except Exception as error:  # any failure of a job belongs to its owner, not to the queue
-            self._tell(self.on_end, error)
-            return False
+            return self._finish(error)
         self._tell(self.on_step, value)
-        return True
+        return value
+
+    def _finish(self, error: Exception | None):
+        self.ended = True
+        self._tell(self.on_end, error)
 
     def _tell(self, listener: Callable[[Any], None], value: Any):
         if not self.cancelled:
@@ -67,8 +84,8 @@ class InlineExecutor:
     """Runs a job to its end where it is submitted: for tests and scripts."""
 
     def submit(self, owner: Hashable, topic: str, job: Job) -> None:
-        while job.advance():
-            pass
+        while not job.ended:
+            job.advance()
 
     def cancel(self, owner: Hashable, topic: str | None = None) -> None:
         pass
@@ -116,11 +133,17 @@ class Executor:
 
     def _work(self):
         torch.set_num_threads(self.threads)
+        turn_of, began = None, 0.0
         while True:
             owner, topic, job = self._take()
-            alive = job.advance()
+            if job is not turn_of:
+                turn_of, began = job, time.monotonic()
+            value = job.advance()
+            over = not isinstance(value, Progress) or time.monotonic() - began > TURN
             with self._changed:
-                self._put_back(owner, topic, job, alive)
+                self._put_back(owner, topic, job, over)
+            if over:
+                turn_of = None
 
     def _take(self) -> tuple[Hashable, str, Job]:
         """The next job in turn; waits while there is none."""
@@ -131,16 +154,16 @@ class Executor:
             topic, job = next(iter(topics.items()))
             return owner, topic, job
 
-    def _put_back(self, owner: Hashable, topic: str, job: Job, alive: bool):
-        """The owner, and its topic if it goes on, to the end of the line."""
+    def _put_back(self, owner: Hashable, topic: str, job: Job, over: bool):
+        """The owner to the end of the line; its topic too when the turn is over, or out when the job has ended."""
         topics = self._jobs.get(owner)
         if topics is None:
             return
         if topics.get(topic) is job:
-            if alive:
-                topics.move_to_end(topic)
-            else:
+            if job.ended:
                 del topics[topic]
+            elif over:
+                topics.move_to_end(topic)
         if topics:
             self._jobs.move_to_end(owner)
         else:

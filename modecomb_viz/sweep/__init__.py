@@ -1,0 +1,115 @@
+"""The one door from tensors to labelled arrays.
+
+Each sweep is a frozen dataclass of its settings with a generator ``steps(modes)``, and two functions: ``sweep_…`` gives
+the final Dataset, ``iter_…`` all of them from coarse to fine. Parameters of a law are given by their own names:
+``sweep_samples(modes, "bernoulli", p=0.3)``.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import fields
+from typing import Any
+
+import xarray as xr
+
+from modecomb_viz.checkpoints import ModeSet
+from modecomb_viz.sweep.base import LawSettings, Step, Sweep, last_dataset
+from modecomb_viz.sweep.perturbation import PerturbationSweep
+from modecomb_viz.sweep.plane import PlaneSweep
+from modecomb_viz.sweep.samples import SamplesSweep
+from modecomb_viz.sweep.segment import SegmentSweep
+
+__all__ = [
+    "SWEEPS",
+    "PerturbationSweep",
+    "PlaneSweep",
+    "SamplesSweep",
+    "SegmentSweep",
+    "Step",
+    "Sweep",
+    "iter_perturbation",
+    "iter_plane",
+    "iter_samples",
+    "iter_segment",
+    "last_dataset",
+    "make_sweep",
+    "sweep_perturbation",
+    "sweep_plane",
+    "sweep_samples",
+    "sweep_segment",
+]
+
+#: The sweeps by name, as it stands in a recipe.
+SWEEPS: dict[str, type[Sweep]] = {
+    sweep.name: sweep for sweep in (SegmentSweep, PlaneSweep, SamplesSweep, PerturbationSweep)
+}
+
+
+def make_sweep(name: str, settings: Mapping[str, Any]) -> Sweep:
+    """A sweep from its settings; what is no setting is taken as a parameter of the law.
+
+    Raises:
+        ValueError: for an unknown sweep, setting or parameter, or a value that is not allowed.
+    """
+    if name not in SWEEPS:
+        raise ValueError(f"sweep must be one of {', '.join(SWEEPS)}, got {name!r}.")
+    known = {field.name for field in fields(SWEEPS[name])}
+    given = {key: value for key, value in settings.items() if key in known}
+    rest = {key: value for key, value in settings.items() if key not in known}
+    if rest and not issubclass(SWEEPS[name], LawSettings):
+        raise ValueError(f"a {name} sweep takes no {', '.join(rest)}; it takes {', '.join(sorted(known))}.")
+    if rest:
+        given["parameters"] = {**given.get("parameters", {}), **rest}
+    return SWEEPS[name](**given)
+
+
+def _iterate(name: str, modes: ModeSet, settings: Mapping[str, Any]) -> Iterator[xr.Dataset]:
+    steps = make_sweep(name, settings).steps(modes)
+    return (step for step in steps if isinstance(step, xr.Dataset))
+
+
+def iter_segment(modes: ModeSet, start: float = 0.0, end: float = 1.0, **settings: Any) -> Iterator[xr.Dataset]:
+    """As :func:`sweep_segment`, from coarse to fine."""
+    return _iterate("segment", modes, {"start": start, "end": end, **settings})
+
+
+def iter_plane(modes: ModeSet, plane: str = "split", **settings: Any) -> Iterator[xr.Dataset]:
+    """As :func:`sweep_plane`, from coarse to fine; every level reuses the points of the one before."""
+    return _iterate("plane", modes, {"plane": plane, **settings})
+
+
+def iter_samples(modes: ModeSet, distribution: str = "uniform", **settings: Any) -> Iterator[xr.Dataset]:
+    """As :func:`sweep_samples`, with 8, 16, 32 … draws."""
+    return _iterate("samples", modes, {"distribution": distribution, **settings})
+
+
+def iter_perturbation(
+    modes: ModeSet, strengths: Sequence[float] | None = None, kind: str = "shuffle", **settings: Any
+) -> Iterator[xr.Dataset]:
+    """As :func:`sweep_perturbation`, one repeat more at a time."""
+    chosen = {} if strengths is None else {"strength": tuple(strengths)}
+    return _iterate("perturbation", modes, {"perturbation": kind, **chosen, **settings})
+
+
+def sweep_segment(modes: ModeSet, start: float = 0.0, end: float = 1.0, **settings: Any) -> xr.Dataset:
+    """Loss and accuracy along Λ(t) = t·1; dims ``([strength,] split, t)``. Settings: :class:`SegmentSweep`."""
+    return last_dataset(iter_segment(modes, start, end, **settings))
+
+
+def sweep_plane(modes: ModeSet, plane: str = "split", **settings: Any) -> xr.Dataset:
+    """Loss and accuracy on a plane; dims ``([strength,] split, v, u)``. Settings: :class:`PlaneSweep`."""
+    return last_dataset(iter_plane(modes, plane, **settings))
+
+
+def sweep_samples(modes: ModeSet, distribution: str = "uniform", **settings: Any) -> xr.Dataset:
+    """Loss and accuracy of draws of a law; dims ``([strength,] split, sample)``. Settings: :class:`SamplesSweep`."""
+    return last_dataset(iter_samples(modes, distribution, **settings))
+
+
+def sweep_perturbation(
+    modes: ModeSet, strengths: Sequence[float] | None = None, kind: str = "shuffle", **settings: Any
+) -> xr.Dataset:
+    """Loss and accuracy of the midpoint against strength; dims ``(split, strength, repeat)``.
+
+    ``strengths`` defaults to 0, 0.1 … 1, ``kind`` is that of the perturbation. Settings: :class:`PerturbationSweep`.
+    """
+    return last_dataset(iter_perturbation(modes, strengths, kind, **settings))

@@ -1,0 +1,267 @@
+"""What all sweeps share: their settings, the networks on the device, measuring, and provenance."""
+
+import json
+import math
+import platform
+import time
+from collections.abc import Generator, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import lru_cache
+from importlib.metadata import version
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+import xarray as xr
+from torch import Tensor, nn
+
+from modecomb_viz import __version__
+from modecomb_viz.alignment import METHODS, PERTURBATIONS, Alignment, align, perturb_alignment
+from modecomb_viz.checkpoints import ModeSet
+from modecomb_viz.data import Split
+from modecomb_viz.evaluation import (
+    Plan,
+    Points,
+    check_precision,
+    evaluate_steps,
+    make_plan,
+    place,
+    resolve_device,
+)
+from modecomb_viz.executor import Progress
+from modecomb_viz.hypercube import check_granularity, check_law, combine, sample_coefficients
+from modecomb_viz.permutation import Params, check_strength
+from modecomb_viz.results import label
+
+__all__ = ["REFERENCES", "LawSettings", "Measurement", "Step", "Sweep", "check_choice", "check_count", "last_dataset"]
+
+#: What a sweep's generator yields: progress in between, a Dataset that is whole at its level.
+Step = Progress | xr.Dataset
+
+#: Networks that draws and perturbations are compared with.
+REFERENCES = ("A", "B", "midpoint", "naive midpoint")
+
+QUANTITIES = ("loss", "accuracy")
+
+
+def check_choice(name: str, value: object, allowed: Sequence[str]):
+    """ValueError unless the value is one of the allowed words."""
+    if value not in allowed:
+        raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {value!r}.")
+
+
+def check_count(name: str, value: int, low: int, high: int):
+    """ValueError unless the value is a whole number in [low, high]."""
+    if not isinstance(value, int) or not low <= value <= high:
+        raise ValueError(f"{name} must be a whole number from {low} to {high:,}, got {value!r}.")
+
+
+def check_finite(name: str, value: float):
+    """ValueError unless the value is a finite number."""
+    if not math.isfinite(value):
+        raise ValueError(f"{name} must be a finite number, got {value}.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sweep:
+    """The settings that every sweep takes. A sweep is a value: equal settings give equal results.
+
+    Attributes:
+        a, b: names of the modes; b is permuted onto a.
+        alignment: method of :func:`~modecomb_viz.align`; "identity" for the naive combination.
+        perturbation, strength: kind and strength of the matching perturbation; a list of strengths adds the
+            dimension ``strength``.
+        splits: "test", "train" or both.
+        seed: of draws and random directions. alignment_seed, perturbation_seed: of these.
+        device: default: the GPU if there is one.
+        precision: "float32" or "float64".
+        max_memory: bytes of weights and activations held at once.
+
+    Raises:
+        ValueError: for any setting that is not allowed.
+    """
+
+    name: ClassVar[str]
+
+    a: str = "A"
+    b: str = "B"
+    alignment: str = "weight_matching"
+    perturbation: str = "shuffle"
+    strength: float | tuple[float, ...] = 0.0
+    splits: tuple[str, ...] = ("test",)
+    seed: int = 0
+    alignment_seed: int = 0
+    perturbation_seed: int = 0
+    device: str | None = None
+    precision: str = "float32"
+    max_memory: int | None = None
+
+    def __post_init__(self):
+        for name in self.__dataclass_fields__:
+            if isinstance(value := getattr(self, name), list):
+                object.__setattr__(self, name, tuple(value))
+        check_choice("alignment", self.alignment, list(METHODS))
+        check_choice("perturbation", self.perturbation, list(PERTURBATIONS))
+        check_precision(self.precision)
+        for strength in self.strengths:
+            check_strength(strength)
+        for name in ("seed", "alignment_seed", "perturbation_seed"):
+            check_count(name, getattr(self, name), 0, 2**31 - 1)
+        if isinstance(self.splits, str) or not self.splits:
+            raise ValueError(f"splits must be a list such as ('test',) or ('train', 'test'), got {self.splits!r}.")
+        for split in self.splits:
+            check_choice("splits", split, ("train", "test"))
+
+    @property
+    def strengths(self) -> tuple[float, ...]:
+        """The strengths as a tuple, also when there is one."""
+        return self.strength if isinstance(self.strength, tuple) else (self.strength,)
+
+    def steps(self, modes: ModeSet) -> Iterator[Step]:
+        """Compute: progress, and Datasets from coarse to fine; the last is the result."""
+        raise NotImplementedError
+
+    def recipe(self, modes: ModeSet) -> dict[str, Any]:
+        """Everything that is needed to compute the result again, ready for JSON."""
+        return {"sweep": self.name, "modes": modes.name, **asdict(self)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class LawSettings:
+    """Settings of a law of coefficients; ``parameters`` are filled up with the law's defaults."""
+
+    distribution: str = "bernoulli"
+    parameters: dict[str, float] = field(default_factory=dict)
+    granularity: str = "unit"
+
+    def __post_init__(self):
+        super().__post_init__()
+        check_granularity(self.granularity)
+        object.__setattr__(self, "parameters", check_law(self.distribution, self.parameters))
+
+    def draw(self, modes: ModeSet, first: int, n: int, seed: int):
+        """Draws ``first`` … of the law (see :func:`~modecomb_viz.sample_coefficients`)."""
+        law = {"granularity": self.granularity, **self.parameters}
+        return sample_coefficients(modes.spec, self.distribution, first=first, n=n, seed=seed, **law)
+
+
+@lru_cache(maxsize=32)
+def _aligned(modes: ModeSet, a: str, b: str, method: str, seed: int) -> Alignment:
+    return align(modes.spec, modes.mode(a), modes.mode(b), method, seed)
+
+
+class Measurement:
+    """One run of a sweep: the networks and splits on the device, the time spent, the points done.
+
+    Args:
+        sweep, modes: what is measured, on what.
+        total: points × splits that the whole run will evaluate.
+    """
+
+    def __init__(self, sweep: Sweep, modes: ModeSet, total: int):
+        self.sweep, self.modes, self.total = sweep, modes, total
+        self.device, self.dtype = resolve_device(sweep.device), check_precision(sweep.precision)
+        self.done, self.seconds = 0, 0.0
+        self.splits: dict[str, Split] = {name: modes.split(name).to(self.device, self.dtype) for name in sweep.splits}
+        self.model: nn.Module = place(modes.model, self.device, self.dtype)
+        self.params_a = self.placed(modes.mode(sweep.a))
+        self.plan: Plan = make_plan(
+            self.model, self.params_a, self.splits[sweep.splits[0]], max_memory=sweep.max_memory
+        )
+
+    def placed(self, params: Params) -> dict[str, Tensor]:
+        """The weights on the device, in the precision of the sweep."""
+        return {name: tensor.to(self.device, self.dtype) for name, tensor in params.items()}
+
+    def alignment(self, b: str | None = None, method: str | None = None) -> Alignment:
+        """The unperturbed alignment of a mode onto ``a``."""
+        sweep = self.sweep
+        return _aligned(self.modes, sweep.a, b or sweep.b, method or sweep.alignment, sweep.alignment_seed)
+
+    def perturbed(self, strength: float, b: str | None = None, seed_offset: int = 0) -> Alignment:
+        """The alignment of a mode onto ``a``, perturbed as the sweep says."""
+        seed = self.sweep.perturbation_seed + seed_offset
+        return perturb_alignment(self.alignment(b), strength, self.sweep.perturbation, seed)
+
+    def evaluate(self, points: Points, coordinates: Tensor) -> Generator[Progress, None, dict[str, np.ndarray]]:
+        """Loss and accuracy ``[split, point]`` at the coordinates."""
+        values = {quantity: np.full((len(self.splits), len(coordinates)), np.nan) for quantity in QUANTITIES}
+        for row, split in enumerate(self.splits.values()):
+            steps = evaluate_steps(self.model, points, coordinates, split, QUANTITIES, plan=self.plan)
+            measured = yield from self._timed(steps)
+            for quantity, tensor in measured.items():
+                values[quantity][row] = tensor.numpy()
+        return values
+
+    def _timed(self, steps: Generator[int, None, dict[str, Tensor]]) -> Generator[Progress, None, dict[str, Tensor]]:
+        """Pass on the steps as progress of the whole run, and add up the time spent in them alone."""
+        before = self.done
+        while True:
+            start = time.perf_counter()
+            try:
+                self.done = before + next(steps)
+            except StopIteration as stop:
+                return stop.value
+            finally:
+                self.seconds += time.perf_counter() - start
+            yield Progress(self.done, self.total)
+
+    def line(self, params_b: Params) -> Points:
+        """t ↦ (1 − t)·Θ_A + t·Θ_B."""
+        placed = self.placed(params_b)
+
+        def at(t: Tensor) -> dict[str, Tensor]:
+            return combine(self.params_a, placed, {k: t.reshape(-1, *[1] * w.ndim) for k, w in placed.items()})
+
+        return at
+
+    def references(self, alignment: Alignment) -> Generator[Progress, None, dict[str, np.ndarray]]:
+        """Loss and accuracy ``[split, reference]`` of :data:`REFERENCES`."""
+        aligned = yield from self.evaluate(self.line(alignment.params), torch.tensor([0.0, 1.0, 0.5]))
+        naive = yield from self.evaluate(self.line(alignment.params_b), torch.tensor([0.5]))
+        return {quantity: np.concatenate([aligned[quantity], naive[quantity]], axis=1) for quantity in QUANTITIES}
+
+    def dataset(
+        self,
+        variables: dict[str, tuple[tuple[str, ...], np.ndarray]],
+        coordinates: dict[str, Any],
+        attributes: dict[str, dict[str, str]] | None = None,
+    ) -> xr.Dataset:
+        """A labelled Dataset with provenance; the dimension ``strength`` goes where only one was asked for."""
+        coordinates = {"split": list(self.sweep.splits), **coordinates}
+        if any("strength" in dims for dims, _ in variables.values()):
+            coordinates["strength"] = list(self.sweep.strengths)
+        dataset = xr.Dataset(variables, coordinates)
+        if "strength" in dataset.dims and not isinstance(self.sweep.strength, tuple):
+            dataset = dataset.isel(strength=0, drop=True)
+        dataset.attrs = self.provenance()
+        return label(dataset, attributes)
+
+    def provenance(self) -> dict[str, Any]:
+        """Recipe, content hashes, device, type, plan, versions and seconds of computing."""
+        hashes = self.modes.hashes
+        packages = ("torch", "numpy", "scipy", "xarray")
+        versions = {"modecomb_viz": __version__, "python": platform.python_version()}
+        return {
+            "sweep": self.sweep.name,
+            "recipe": json.dumps(self.sweep.recipe(self.modes)),
+            "modes_hash": json.dumps({mode: hashes[mode] for mode in self.modes.params}),
+            "data_hash": json.dumps({split: hashes[split] for split in self.sweep.splits}),
+            "device": torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else platform.machine(),
+            "device_type": self.device.type,
+            "dtype": self.sweep.precision,
+            "plan": json.dumps({**asdict(self.plan), "threads": torch.get_num_threads()}),
+            "versions": json.dumps(versions | {name: version(name) for name in packages}),
+            "wall_time": self.seconds,
+        }
+
+
+def last_dataset(steps: Iterator[Step]) -> xr.Dataset:
+    """Run to the end and give the last Dataset."""
+    result = None
+    for step in steps:
+        if isinstance(step, xr.Dataset):
+            result = step
+    if result is None:
+        raise RuntimeError("the sweep yielded no Dataset")
+    return result

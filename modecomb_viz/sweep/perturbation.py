@@ -1,0 +1,73 @@
+"""Robustness: the midpoint under ever stronger perturbations of the matching."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from modecomb_viz.checkpoints import ModeSet
+from modecomb_viz.hypercube import combine
+from modecomb_viz.sweep.base import QUANTITIES, REFERENCES, Measurement, Step, Sweep, check_count, check_finite
+
+__all__ = ["PerturbationSweep"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PerturbationSweep(Sweep):
+    """Loss and accuracy at Λ = ``coefficient`` · 1 for every strength and ``repeats`` seeds, with churn and lost objective.
+
+    Repeat r perturbs with ``perturbation_seed + r``; one repeat uses the same seed at all strengths. The
+    references are those of the unperturbed alignment.
+    """
+
+    name: ClassVar[str] = "perturbation"
+
+    strength: float | tuple[float, ...] = tuple(k / 10 for k in range(11))
+    repeats: int = 5
+    coefficient: float = 0.5
+
+    def __post_init__(self):
+        super().__post_init__()
+        check_count("repeats", self.repeats, 1, 10_000)
+        check_finite("coefficient", self.coefficient)
+        object.__setattr__(self, "strength", self.strengths)
+        if not self.strength:
+            raise ValueError("strengths is empty; give at least one, such as [0, 0.5, 1].")
+
+    def steps(self, modes: ModeSet) -> Iterator[Step]:
+        splits, count = len(self.splits), len(self.strengths)
+        run = Measurement(self, modes, (count * self.repeats + len(REFERENCES)) * splits)
+        references = yield from run.references(run.alignment())
+        values = {q: np.full((splits, count, self.repeats), np.nan) for q in QUANTITIES}
+        realised = {name: np.full((count, self.repeats), np.nan) for name in ("churn", "objective_lost")}
+        for repeat in range(self.repeats):
+            alignments = [run.perturbed(strength, seed_offset=repeat) for strength in self.strengths]
+            for name, array in realised.items():
+                array[:, repeat] = [getattr(alignment, name) for alignment in alignments]
+
+            def points(index: Tensor, alignments=alignments) -> dict[str, Tensor]:
+                parts = [run.placed(alignments[i].params) for i in index.tolist()]
+                return self._midpoints(run, parts)
+
+            measured = yield from run.evaluate(points, torch.arange(count))
+            for quantity in QUANTITIES:
+                values[quantity][:, :, repeat] = measured[quantity]
+            yield self._dataset(run, repeat + 1, values, realised, references)
+
+    def _midpoints(self, run: Measurement, aligned: list[dict[str, Tensor]]) -> dict[str, Tensor]:
+        parts = []
+        for params_b in aligned:
+            lam = {name: torch.full((1, *[1] * w.ndim), self.coefficient) for name, w in params_b.items()}
+            parts.append(combine(run.params_a, params_b, lam))
+        return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+
+    def _dataset(self, run: Measurement, repeats: int, values, realised, references):
+        return run.dataset(
+            {q: (("split", "strength", "repeat"), a[..., :repeats].copy()) for q, a in values.items()}
+            | {name: (("strength", "repeat"), a[:, :repeats].copy()) for name, a in realised.items()}
+            | {f"reference_{q}": (("split", "reference"), a) for q, a in references.items()},
+            {"repeat": np.arange(repeats), "reference": list(REFERENCES)},
+        )

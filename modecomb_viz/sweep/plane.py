@@ -1,0 +1,109 @@
+"""Loss maps: two-dimensional slices of the hypercube and its vicinity."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import torch
+
+from modecomb_viz.checkpoints import ModeSet
+from modecomb_viz.hypercube import (
+    PLANES,
+    Plane,
+    grid_axis,
+    layer_mask,
+    random_plane,
+    split_plane,
+    three_modes_plane,
+)
+from modecomb_viz.sweep.base import (
+    QUANTITIES,
+    LawSettings,
+    Measurement,
+    Step,
+    Sweep,
+    check_choice,
+    check_count,
+    check_finite,
+)
+from modecomb_viz.sweep.refinement import levels
+
+__all__ = ["MAX_RESOLUTION", "PlaneSweep"]
+
+MAX_RESOLUTION = 1025
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlaneSweep(LawSettings, Sweep):
+    """Loss and accuracy on a square grid of a plane.
+
+    Attributes:
+        plane: "split", "random" or "three_modes" (see :data:`~modecomb_viz.hypercube.PLANES`).
+        resolution: points per side; 2^k + 1 refines in nested levels that all span the whole plane.
+        margin: every side is extended by margin times its length.
+        z: for the split plane: "draw" (one draw of the law at the granularity, from ``seed``), a number of first
+            layers, or names of layers.
+        c, coordinates: for three modes: the third mode, and "affine" or "orthonormal" axes.
+        distribution, parameters, granularity: of the draw z; the random plane uses the granularity.
+    """
+
+    name: ClassVar[str] = "plane"
+
+    plane: str = "split"
+    resolution: int = 33
+    margin: float = 0.0
+    z: str | int | tuple[str, ...] = "draw"
+    c: str = "C"
+    coordinates: str = "affine"
+
+    def __post_init__(self):
+        super().__post_init__()
+        check_choice("plane", self.plane, list(PLANES))
+        check_choice("coordinates", self.coordinates, ("affine", "orthonormal"))
+        check_count("resolution", self.resolution, 2, MAX_RESOLUTION)
+        check_finite("margin", self.margin)
+        if not 0 <= self.margin <= 10:
+            raise ValueError(f"margin must lie in [0, 10] (times the length of the side), got {self.margin}.")
+        if isinstance(self.z, str) and self.z != "draw":
+            raise ValueError(f"z must be 'draw', a number of layers or a list of their names, got {self.z!r}.")
+
+    def steps(self, modes: ModeSet) -> Iterator[Step]:
+        run = Measurement(self, modes, self.resolution**2 * len(self.strengths) * len(self.splits))
+        planes = [self._plane(run, strength) for strength in self.strengths]
+        u, v = (
+            grid_axis(*side, self.resolution, self.margin) for side in (planes[0].u_range, planes[0].v_range)
+        )
+        shape = (len(planes), len(self.splits), self.resolution, self.resolution)
+        values = {q: np.full(shape, np.nan) for q in QUANTITIES}
+        for stride, new in levels(self.resolution, 2):
+            rows, columns = new.T
+            coordinates = torch.as_tensor(np.stack([u[columns], v[rows]], 1))
+            for i, plane in enumerate(planes):
+                measured = yield from run.evaluate(plane.at, coordinates)
+                for quantity in QUANTITIES:
+                    values[quantity][i][:, rows, columns] = measured[quantity]
+            yield self._dataset(run, planes[0], u[::stride], v[::stride], {q: a[..., ::stride, ::stride] for q, a in values.items()})
+
+    def _plane(self, run: Measurement, strength: float) -> Plane:
+        a, b = run.params_a, run.placed(run.perturbed(strength).params)
+        match self.plane:
+            case "split":
+                return split_plane(a, b, self._mask(run.modes))
+            case "random":
+                return random_plane(run.modes.spec, a, b, granularity=self.granularity, seed=self.seed)
+            case _:
+                c = run.placed(run.perturbed(strength, self.c, seed_offset=1).params)
+                return three_modes_plane(a, b, c, coordinates=self.coordinates)
+
+    def _mask(self, modes: ModeSet):
+        if self.z == "draw":
+            return self.draw(modes, 0, 1, self.seed)
+        return layer_mask(modes.spec, self.z)
+
+    def _dataset(self, run: Measurement, plane: Plane, u: np.ndarray, v: np.ndarray, values: dict[str, np.ndarray]):
+        variables = {q: (("strength", "split", "v", "u"), array.copy()) for q, array in values.items()}
+        mark_u, mark_v = np.array(list(plane.marks.values()), dtype=float).T
+        variables |= {"mark_u": (("mark",), mark_u), "mark_v": (("mark",), mark_v)}
+        axes = {n: {"long_name": text, "units": plane.units} for n, text in zip("uv", plane.labels, strict=True)}
+        return run.dataset(variables, {"v": v, "u": u, "mark": list(plane.marks)}, axes)

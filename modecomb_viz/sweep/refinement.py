@@ -1,0 +1,47 @@
+"""Coarse to fine: which grid points are new at each level."""
+
+from collections.abc import Iterator
+
+import numpy as np
+from jaxtyping import Int
+
+__all__ = ["growing", "levels", "strides"]
+
+
+def strides(resolution: int) -> list[int]:
+    """Powers of two, descending to 1; the first leaves at least 4 points on a side, where there are as many.
+
+    >>> strides(33), strides(25), strides(3)
+    ([8, 4, 2, 1], [8, 4, 2, 1], [1])
+    """
+    stride = 1
+    while (resolution - 1) // (2 * stride) + 1 >= 4:
+        stride *= 2
+    return [2**k for k in range(stride.bit_length() - 1, -1, -1)]
+
+
+def levels(resolution: int, dimensions: int) -> Iterator[tuple[int, Int[np.ndarray, "point axis"]]]:
+    """Per level its stride, and the grid indices that no earlier level has evaluated.
+
+    The points of a level are every stride-th of the final grid along each axis, so no point is computed twice.
+    """
+    before = None
+    for stride in strides(resolution):
+        axis = np.arange(0, resolution, stride)
+        grid = np.stack(np.meshgrid(*[axis] * dimensions, indexing="ij"), -1).reshape(-1, dimensions)
+        if before is not None:
+            grid = grid[(grid % before).any(1)]
+        yield stride, grid
+        before = stride
+
+
+def growing(n: int, first: int = 8) -> Iterator[tuple[int, int]]:
+    """Ranges of a sequence that doubles: (0, 8), (8, 16), (16, 32) … up to n.
+
+    >>> list(growing(20))
+    [(0, 8), (8, 16), (16, 20)]
+    """
+    start, stop = 0, min(first, n)
+    while start < n:
+        yield start, stop
+        start, stop = stop, min(2 * stop, n)

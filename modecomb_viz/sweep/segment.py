@@ -1,0 +1,51 @@
+"""The straight line between two points of the hypercube's diagonal."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import torch
+
+from modecomb_viz.checkpoints import ModeSet
+from modecomb_viz.hypercube import grid_axis
+from modecomb_viz.sweep.base import QUANTITIES, Measurement, Step, Sweep, check_count, check_finite
+from modecomb_viz.sweep.refinement import levels
+
+__all__ = ["SegmentSweep"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SegmentSweep(Sweep):
+    """Loss and accuracy along Λ(t) = t·1, t from ``start`` to ``end`` in ``points`` equidistant steps.
+
+    0 is A, 1 is π(B); values outside [0, 1] extrapolate. An odd number of points contains the midpoint.
+    """
+
+    name: ClassVar[str] = "segment"
+
+    start: float = 0.0
+    end: float = 1.0
+    points: int = 25
+
+    def __post_init__(self):
+        super().__post_init__()
+        check_count("points", self.points, 2, 10_001)
+        for name in ("start", "end"):
+            check_finite(name, getattr(self, name))
+        if self.start == self.end:
+            raise ValueError(f"start and end must differ, both are {self.start}.")
+
+    def steps(self, modes: ModeSet) -> Iterator[Step]:
+        run = Measurement(self, modes, self.points * len(self.strengths) * len(self.splits))
+        t = grid_axis(self.start, self.end, self.points)
+        lines = [run.line(run.perturbed(strength).params) for strength in self.strengths]
+        values = {q: np.full((len(lines), len(self.splits), len(t)), np.nan) for q in QUANTITIES}
+        for stride, new in levels(self.points, 1):
+            for row, line in enumerate(lines):
+                measured = yield from run.evaluate(line, torch.as_tensor(t[new[:, 0]]))
+                for quantity in QUANTITIES:
+                    values[quantity][row][:, new[:, 0]] = measured[quantity]
+            yield run.dataset(
+                {q: (("strength", "split", "t"), values[q][..., ::stride].copy()) for q in QUANTITIES}, {"t": t[::stride]}
+            )
