@@ -131,7 +131,9 @@ def _unit_rows(spec: PermutationSpec, tensor: Tensor, name: str, axis: int, grou
     pieces = ((entry, 1),) if isinstance(entry, str) else entry
     lengths = [block * spec.sizes.get(owner, 1) for owner, block in pieces]
     parts = tensor.double().movedim(axis, 0).split(lengths)
-    rows = [part.reshape(spec.sizes[group], -1) for part, (owner, _) in zip(parts, pieces, strict=True) if owner == group]
+    rows = [
+        part.reshape(spec.sizes[group], -1) for part, (owner, _) in zip(parts, pieces, strict=True) if owner == group
+    ]
     return torch.cat(rows, 1)
 
 

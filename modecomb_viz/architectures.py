@@ -17,10 +17,10 @@ from modecomb_viz.permutation import Axis, PermutationSpec
 
 __all__ = [
     "ARCHITECTURES",
+    "MLP",
     "ChannelNorm",
     "ConvNet",
     "HasPermutationRows",
-    "MLP",
     "ResNet",
     "Row",
     "build",
@@ -227,7 +227,13 @@ class ResNet(nn.Module):
     """
 
     def __init__(
-        self, depth: int = 20, width: float = 1, norm: str = "layer", inputs: int = 3, classes: int = 10, base: int = 16
+        self,
+        depth: int = 20,
+        width: float = 1,
+        norm: str = "layer",
+        inputs: int = 3,
+        classes: int = 10,
+        base: int = 16,
     ):
         super().__init__()
         if depth < 8 or (depth - 2) % 6:

@@ -112,7 +112,15 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
 def _read_torch(path: Path) -> dict[str, Tensor]:
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError, AttributeError) as error:
+    except (
+        pickle.UnpicklingError,
+        RuntimeError,
+        EOFError,
+        OSError,
+        ValueError,
+        KeyError,
+        AttributeError,
+    ) as error:
         raise ValueError(
             f"'{path}' is damaged or holds more than tensors, which is not read because a pickle can run code. Convert it "
             "where you trust it: torch.save(model.state_dict(), 'weights.pt'), or save it as safetensors."

@@ -55,7 +55,9 @@ def _digits(root: Path | None) -> dict[str, Split]:
     return {"train": Split(x[train], y[train]), "test": Split(x[test], y[test])}
 
 
-def _torchvision(name: str, mean: tuple[float, ...], std: tuple[float, ...]) -> Callable[[Path | None], dict[str, Split]]:
+def _torchvision(
+    name: str, mean: tuple[float, ...], std: tuple[float, ...]
+) -> Callable[[Path | None], dict[str, Split]]:
     def load(root: Path | None) -> dict[str, Split]:
         return {
             split: _as_split(_torchvision_dataset(name, _data_root(name, root), split == "train"), mean, std)

@@ -19,7 +19,18 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from modecomb_viz.data import Split
 from modecomb_viz.permutation import Params
 
-__all__ = ["PRECISIONS", "QUANTITIES", "Plan", "evaluate", "check_precision", "evaluate_steps", "finish", "make_plan", "place", "resolve_device"]
+__all__ = [
+    "PRECISIONS",
+    "QUANTITIES",
+    "Plan",
+    "check_precision",
+    "evaluate",
+    "evaluate_steps",
+    "finish",
+    "make_plan",
+    "place",
+    "resolve_device",
+]
 
 QUANTITIES = ("loss", "accuracy", "logits")
 
@@ -89,7 +100,12 @@ def place(model: nn.Module, device: torch.device, dtype: torch.dtype | None = No
 
 
 def make_plan(
-    model: nn.Module, params: Params, split: Split, *, strategy: str | None = None, max_memory: int | None = None
+    model: nn.Module,
+    params: Params,
+    split: Split,
+    *,
+    strategy: str | None = None,
+    max_memory: int | None = None,
 ) -> Plan:
     """Choose the chunks so that weights and activations held at once stay below ``max_memory`` bytes.
 
@@ -234,11 +250,14 @@ def evaluate(
         raise ValueError("stacked_params holds no point: its leading axis has length 0.")
     moved = split.to(target)
     placed = place(model, target)
-    plan = make_plan(
-        placed, {k: v[0] for k, v in stacked.items()}, moved, strategy=strategy, max_memory=max_memory
-    )
+    plan = make_plan(placed, {k: v[0] for k, v in stacked.items()}, moved, strategy=strategy, max_memory=max_memory)
     steps = evaluate_steps(
-        placed, lambda i: {k: v[i] for k, v in stacked.items()}, torch.arange(count), moved, quantities, plan=plan
+        placed,
+        lambda i: {k: v[i] for k, v in stacked.items()},
+        torch.arange(count),
+        moved,
+        quantities,
+        plan=plan,
     )
     return finish(steps)
 
@@ -250,4 +269,3 @@ def finish(steps: Generator[Any, None, Any]) -> Any:
             next(steps)
         except StopIteration as stop:
             return stop.value
-

@@ -68,7 +68,7 @@ def slots(spec: PermutationSpec, granularity: str) -> dict[str, tuple[int, ...]]
         case "model":
             return {"model": ()}
         case "layer":
-            return {layer: () for layer in spec.layer_names}
+            return dict.fromkeys(spec.layer_names, ())
         case "unit":
             return {layer: (_units(spec, layer),) for layer in spec.layer_names}
         case _:
@@ -359,14 +359,15 @@ def _orthogonal_directions(shapes: Mapping[str, tuple[int, ...]], seed: int) -> 
     scaled = torch.linalg.qr(normal).Q * math.sqrt(count) / 2
     lengths = [math.prod(shape) for shape in shapes.values()]
     return [
-        {slot: part.reshape(1, *shape).float() for (slot, shape), part in zip(shapes.items(), d.split(lengths), strict=True)}
+        {
+            slot: part.reshape(1, *shape).float()
+            for (slot, shape), part in zip(shapes.items(), d.split(lengths), strict=True)
+        }
         for d in scaled.unbind(1)
     ]
 
 
-def three_modes_plane(
-    params_a: Params, params_b: Params, params_c: Params, *, coordinates: str = "affine"
-) -> Plane:
+def three_modes_plane(params_a: Params, params_b: Params, params_c: Params, *, coordinates: str = "affine") -> Plane:
     """Θ(u, v) = Θ_A + u·(Θ_B − Θ_A) + v·(Θ_C − Θ_A).
 
     ``coordinates="affine"``: A, B, C stand at (0, 0), (1, 0), (0, 1). ``"orthonormal"``: the axes are Euclidean
@@ -419,4 +420,3 @@ PLANES: dict[str, str] = {
     "random": "a random plane through the midpoint of the cube",
     "three_modes": "the plane through A, π(B) and π(C)",
 }
-

@@ -11,7 +11,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
-
 import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
@@ -289,5 +288,3 @@ def shuffle(permutation: Permutation, strength: float, seed: int = 0) -> dict[st
         shuffled[group] = p.clone()
         shuffled[group][chosen] = p[chosen.roll(1)]
     return shuffled
-
-

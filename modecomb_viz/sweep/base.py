@@ -33,7 +33,16 @@ from modecomb_viz.hypercube import check_granularity, check_law, combine, sample
 from modecomb_viz.permutation import Params, check_strength
 from modecomb_viz.results import label
 
-__all__ = ["REFERENCES", "LawSettings", "Measurement", "Step", "Sweep", "check_choice", "check_count", "last_dataset"]
+__all__ = [
+    "REFERENCES",
+    "LawSettings",
+    "Measurement",
+    "Step",
+    "Sweep",
+    "check_choice",
+    "check_count",
+    "last_dataset",
+]
 
 #: What a sweep's generator yields: progress in between, a Dataset that is whole at its level.
 Step = Progress | xr.Dataset

@@ -10,7 +10,15 @@ from torch import Tensor
 
 from modecomb_viz.checkpoints import ModeSet
 from modecomb_viz.hypercube import combine
-from modecomb_viz.sweep.base import QUANTITIES, REFERENCES, Measurement, Step, Sweep, check_count, check_finite
+from modecomb_viz.sweep.base import (
+    QUANTITIES,
+    REFERENCES,
+    Measurement,
+    Step,
+    Sweep,
+    check_count,
+    check_finite,
+)
 
 __all__ = ["PerturbationSweep"]
 

@@ -71,9 +71,7 @@ class PlaneSweep(LawSettings, Sweep):
     def steps(self, modes: ModeSet) -> Iterator[Step]:
         run = Measurement(self, modes, self.resolution**2 * len(self.strengths) * len(self.splits))
         planes = [self._plane(run, strength) for strength in self.strengths]
-        u, v = (
-            grid_axis(*side, self.resolution, self.margin) for side in (planes[0].u_range, planes[0].v_range)
-        )
+        u, v = (grid_axis(*side, self.resolution, self.margin) for side in (planes[0].u_range, planes[0].v_range))
         shape = (len(planes), len(self.splits), self.resolution, self.resolution)
         values = {q: np.full(shape, np.nan) for q in QUANTITIES}
         for stride, new in levels(self.resolution, 2):
@@ -83,7 +81,13 @@ class PlaneSweep(LawSettings, Sweep):
                 measured = yield from run.evaluate(plane.at, coordinates)
                 for quantity in QUANTITIES:
                     values[quantity][i][:, rows, columns] = measured[quantity]
-            yield self._dataset(run, planes[0], u[::stride], v[::stride], {q: a[..., ::stride, ::stride] for q, a in values.items()})
+            yield self._dataset(
+                run,
+                planes[0],
+                u[::stride],
+                v[::stride],
+                {q: a[..., ::stride, ::stride] for q, a in values.items()},
+            )
 
     def _plane(self, run: Measurement, strength: float) -> Plane:
         a, b = run.params_a, run.placed(run.perturbed(strength).params)

@@ -47,5 +47,6 @@ class SegmentSweep(Sweep):
                 for quantity in QUANTITIES:
                     values[quantity][row][:, new[:, 0]] = measured[quantity]
             yield run.dataset(
-                {q: (("strength", "split", "t"), values[q][..., ::stride].copy()) for q in QUANTITIES}, {"t": t[::stride]}
+                {q: (("strength", "split", "t"), values[q][..., ::stride].copy()) for q in QUANTITIES},
+                {"t": t[::stride]},
             )

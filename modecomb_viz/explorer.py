@@ -1,0 +1,331 @@
+"""The explorer: thin Panel views on the state and its results.
+
+``mc.Explorer(modes)`` is live in JupyterLab as the last expression of a cell; ``apps/explorer.py`` serves its
+:meth:`Explorer.page`. Each picture is a view of its own: ``explorer.map``, ``explorer.segment``,
+``explorer.distribution``.
+"""
+
+from collections.abc import Callable, Mapping
+from html import escape
+from typing import Any, ClassVar
+
+import numpy as np
+import panel as pn
+import panel_material_ui as pmui
+import param
+import xarray as xr
+
+from modecomb_viz.checkpoints import ModeSet
+from modecomb_viz.evaluation import resolve_device
+from modecomb_viz.executor import Queue, shared_executor
+from modecomb_viz.figures import MapFigure, SamplesFigure, SegmentFigure
+from modecomb_viz.hypercube import LAWS
+from modecomb_viz.state import TOPICS, ExplorerState, Results, law_parameter
+from modecomb_viz.statistics import barriers, summary
+
+__all__ = ["DistributionView", "Explorer", "MapView", "SegmentView", "View", "error_page"]
+
+#: Widgets by kind of parameter.
+_WIDGETS: dict[type[param.Parameter], type] = {
+    param.Boolean: pmui.Switch,
+    param.Selector: pmui.Select,
+    param.Integer: pmui.IntSlider,
+    param.Number: pmui.FloatSlider,
+}
+
+#: The controls, from top to bottom.
+_SECTIONS: dict[str, tuple[str, ...]] = {
+    "Networks": ("modes_name", "a", "b", "c", "aligned"),
+    "Matching perturbation": ("perturbation", "strength", "perturbation_seed"),
+    "Distribution of the coefficients": (
+        "distribution",
+        *(law_parameter(law, name) for law in LAWS for name in LAWS[law].parameters),
+        "granularity",
+        "draws",
+        "seed",
+    ),
+    "Map": ("plane", "z_kind", "z_layers", "coordinates", "resolution", "margin"),
+    "Shown": ("quantity", "split", "log_scale"),
+}
+
+
+def _widget(state: ExplorerState, name: str) -> pn.widgets.Widget:
+    declared = state.param[name]
+    kind = next(widget for kind, widget in _WIDGETS.items() if isinstance(declared, kind))
+    if name.endswith("seed"):
+        kind = pmui.IntInput
+    widget = kind.from_param(declared, description=declared.doc, size="small", sizing_mode="stretch_width")
+    widget.visible = _relevant(state)[name]
+    return widget
+
+
+def _relevant(state: ExplorerState) -> dict[str, bool]:
+    """Which controls have an effect under the present choices."""
+    relevant = dict.fromkeys((name for names in _SECTIONS.values() for name in names), True)
+    for law in LAWS:
+        for name in LAWS[law].parameters:
+            relevant[law_parameter(law, name)] = law == state.distribution
+    relevant["z_kind"] = state.plane == "split"
+    relevant["z_layers"] = state.plane == "split" and state.z_kind == "layers"
+    relevant["coordinates"] = relevant["c"] = state.plane == "three_modes"
+    relevant["log_scale"] = state.quantity == "loss"
+    return relevant
+
+
+class Controls(pn.viewable.Viewer):
+    """The sidebar: one widget per parameter; a control that would change nothing is hidden."""
+
+    def __init__(self, state: ExplorerState):
+        super().__init__()
+        self.state = state
+        self.widgets = {name: _widget(state, name) for names in _SECTIONS.values() for name in names}
+        self._layout = pn.Column(
+            *(self._section(title, names) for title, names in _SECTIONS.items()), sizing_mode="stretch_width"
+        )
+        state.param.watch(self._show_relevant, ["distribution", "plane", "z_kind", "quantity"])
+
+    def _section(self, title: str, names: tuple[str, ...]) -> pn.Column:
+        heading = pmui.Typography(title, variant="subtitle2", margin=(8, 10, 0, 10))
+        return pn.Column(heading, *(self.widgets[name] for name in names), sizing_mode="stretch_width")
+
+    def _show_relevant(self, *events: param.parameterized.Event):
+        with pn.io.hold():
+            for name, visible in _relevant(self.state).items():
+                self.widgets[name].visible = visible
+
+    def __panel__(self) -> pn.Column:
+        return self._layout
+
+
+def _number(value: float) -> str:
+    """A value for the status line: four significant digits."""
+    return f"{value:.4g}"
+
+
+class View(pn.viewable.Viewer):
+    """One picture, what it shows in a sentence, and a line with its numbers and its progress."""
+
+    title: ClassVar[str]
+    sentence: ClassVar[str]
+
+    def __init__(self, state: ExplorerState, results: Results):
+        super().__init__()
+        self.state, self.results = state, results
+        self.figure = self._make_figure()
+        self.status = pn.pane.HTML("", css_classes=["status"], sizing_mode="stretch_width", height=22, margin=(0, 10))
+        self.bar = pmui.LinearProgress(
+            value=0, max=100, variant="determinate", sizing_mode="stretch_width", height=4, margin=(0, 10)
+        )
+        self._layout = pmui.Paper(
+            pmui.Typography(self.title, variant="h6", margin=(6, 10, 0, 10)),
+            pmui.Typography(self.sentence, variant="caption", margin=(0, 10, 2, 10), height=34),
+            self.bar,
+            pn.pane.Bokeh(self.figure.figure, sizing_mode="stretch_width"),
+            self.status,
+            sizing_mode="stretch_width",
+            elevation=1,
+            margin=6,
+        )
+        self._drawn: tuple[Any, ...] = ()
+        results.param.watch(self._refresh, ["datasets", "progress"])
+        state.param.watch(self._refresh, ["quantity", "split", "log_scale"])
+        self._refresh()
+
+    @property
+    def topics(self) -> tuple[str, ...]:
+        """The topics of the results that this view draws."""
+        return TOPICS[self.name_of_view]
+
+    name_of_view: ClassVar[str]
+
+    def datasets(self) -> dict[str, xr.Dataset]:
+        """What has arrived for this view, on the chosen split."""
+        arrived = {topic: self.results.datasets[topic] for topic in self.topics if topic in self.results.datasets}
+        return {topic: dataset for topic, dataset in arrived.items() if self.state.split in dataset.split}
+
+    def _refresh(self, *events: param.parameterized.Event):
+        datasets = self.datasets()
+        drawn = (
+            *map(id, datasets.values()),
+            *datasets,
+            self.state.quantity,
+            self.state.split,
+            self.state.log_scale,
+        )
+        with pn.io.hold():
+            if datasets and drawn != self._drawn:
+                self._draw(datasets)
+                self._drawn = drawn
+            self._show_progress(datasets)
+
+    def _show_progress(self, datasets: Mapping[str, xr.Dataset]):
+        running = [self.results.progress[topic] for topic in self.topics if topic in self.results.progress]
+        total = sum(progress.total for progress in running)
+        self.bar.value = round(100 * sum(progress.done for progress in running) / total) if total else 0
+        numbers = self._numbers(datasets) if datasets else ""
+        state = f"computing {self.bar.value} %" if running else "complete" if datasets else "waiting"
+        self.status.object = f'<span class="state">{state}</span> · <span class="numbers">{escape(numbers)}</span>'
+
+    def _make_figure(self) -> Any:
+        raise NotImplementedError
+
+    def _draw(self, datasets: dict[str, xr.Dataset]):
+        raise NotImplementedError
+
+    def _numbers(self, datasets: Mapping[str, xr.Dataset]) -> str:
+        raise NotImplementedError
+
+    def __panel__(self) -> pmui.Paper:
+        return self._layout
+
+
+class MapView(View):
+    """The loss map of the chosen plane."""
+
+    title = "Loss map"
+    name_of_view = "map"
+    sentence = (
+        "A plane of combinations (1 − Λ) ⊙ A + Λ ⊙ π(B). One dark basin that holds all corners means that the "
+        "networks combine; walls between them mean that they do not."
+    )
+
+    def _make_figure(self) -> MapFigure:
+        return MapFigure()
+
+    def _draw(self, datasets: dict[str, xr.Dataset]):
+        self.figure.update(
+            datasets["plane"],
+            quantity=self.state.quantity,
+            split=self.state.split,
+            log_scale=self.state.log_scale,
+        )
+
+    def _numbers(self, datasets: Mapping[str, xr.Dataset]) -> str:
+        values = datasets["plane"][self.state.quantity].sel(split=self.state.split).values
+        missing = np.isnan(values).sum()
+        size = f"{values.shape[1]} × {values.shape[0]} of {self.state.resolution} × {self.state.resolution}"
+        if missing == values.size:
+            return f"{size} · no point is a number"
+        text = f"{size} · lowest {_number(np.nanmin(values))} · highest {_number(np.nanmax(values))}"
+        return text + f" · {missing} not a number" * bool(missing)
+
+
+class SegmentView(View):
+    """Naive, aligned and perturbed curves from A to B."""
+
+    title = "Segment from A to B"
+    name_of_view = "segment"
+    sentence = (
+        "Loss along (1 − t)·A + t·B. A flat aligned curve below a hump of the naive one means linear mode "
+        "connectivity; D2 is the highest rise above the straight line between the ends."
+    )
+
+    def _make_figure(self) -> SegmentFigure:
+        return SegmentFigure()
+
+    def _draw(self, datasets: dict[str, xr.Dataset]):
+        self.figure.update(datasets, quantity=self.state.quantity, split=self.state.split)
+
+    def _numbers(self, datasets: Mapping[str, xr.Dataset]) -> str:
+        variable = "barrier" if self.state.quantity == "loss" else "error_barrier"
+        values = {
+            topic: barriers(dataset)[variable].sel(split=self.state.split, definition="D2").item()
+            for topic, dataset in datasets.items()
+        }
+        return "D2 barrier: " + " · ".join(f"{topic} {_number(value)}" for topic, value in values.items())
+
+
+class DistributionView(View):
+    """The distribution of loss over draws of the law."""
+
+    title = "Distribution over draws"
+    name_of_view = "distribution"
+    sentence = (
+        "Every dot is one draw Λ of the chosen law at the chosen granularity, against both networks and the "
+        "naive midpoint. Draws near the ends mean that the law stays in the basin."
+    )
+
+    def _make_figure(self) -> SamplesFigure:
+        return SamplesFigure()
+
+    def _draw(self, datasets: dict[str, xr.Dataset]):
+        self.figure.update(datasets["samples"], quantity=self.state.quantity, split=self.state.split)
+
+    def _numbers(self, datasets: Mapping[str, xr.Dataset]) -> str:
+        dataset = datasets["samples"]
+        values = dataset[self.state.quantity].sel(split=self.state.split)
+        share = summary(dataset).low_loss_share.sel(split=self.state.split).item()
+        return (
+            f"{dataset.sizes['sample']} of {self.state.draws} draws · mean {_number(values.mean().item())} · "
+            f"{share:.0%} within 0.1 nat of the worse end"
+        )
+
+
+class Explorer(pn.viewable.Viewer):
+    """The live explorer of the hypercube between two networks.
+
+    Args:
+        modes: a mode set, or the name of one in the catalogue.
+        executor: where sweeps run; by default the one queue of the device, shared by all sessions.
+        choices: initial values of the state, such as ``strength=0.3``.
+
+    Attributes:
+        state: every choice; setting one moves its widget and starts what it changes.
+        results: the Datasets that have arrived, by topic.
+        map, segment, distribution, controls: the views, each of which can be shown alone.
+    """
+
+    def __init__(self, modes: ModeSet | str = "digits-mlp", *, executor: Queue | None = None, **choices: Any):
+        super().__init__()
+        document = pn.state.curdoc
+        publish: dict[str, Callable] = {"publish": document.add_next_tick_callback} if document else {}
+        self.state = ExplorerState(modes, **choices)
+        self.alert = pmui.Alert("", severity="error", visible=False, sizing_mode="stretch_width", margin=6)
+        self.results = Results(self.state, executor or shared_executor(resolve_device(None)), **publish)
+        self.controls = Controls(self.state)
+        self.map, self.segment, self.distribution = (
+            view(self.state, self.results) for view in (MapView, SegmentView, DistributionView)
+        )
+        self.main = pn.Column(
+            self.alert,
+            pn.Row(self.map, self.segment, sizing_mode="stretch_width"),
+            self.distribution,
+            sizing_mode="stretch_width",
+        )
+        self._faults: list[str] = []
+        self.results.param.watch(self._show_errors, ["error"])
+        self._show_errors()
+        if document:
+            pn.state.on_session_destroyed(self._end)
+
+    def choose(self, choices: Mapping[str, str]):
+        """Set choices from text, as in a URL; what is not allowed is said in the page."""
+        self._faults = self.state.choose(choices)
+        self._show_errors()
+
+    def _show_errors(self, *events: param.parameterized.Event):
+        texts = [*self._faults, *filter(None, [self.results.error])]
+        self.alert.param.update(object="  \n".join(map(escape, texts)), visible=bool(texts))
+
+    def _end(self, session_context: Any):
+        self.results.cancel()
+
+    def page(self) -> pmui.Page:
+        """The explorer as a whole page, for ``panel serve``."""
+        return pmui.Page(
+            title="modecomb_viz",
+            sidebar=[self.controls],
+            main=[self.main],
+            sidebar_width=300,
+            theme_toggle=False,
+            busy_indicator=None,
+        )
+
+    def __panel__(self) -> pn.Row:
+        return pn.Row(pn.Column(self.controls, width=300), self.main, sizing_mode="stretch_width")
+
+
+def error_page(error: ValueError) -> pmui.Page:
+    """A page that says why the explorer could not start."""
+    alert = pmui.Alert(escape(str(error)), severity="error", sizing_mode="stretch_width")
+    return pmui.Page(title="modecomb_viz", main=[alert])

@@ -1,0 +1,336 @@
+"""What the explorer shows: every choice as a parameter, and the results that follow from the choices.
+
+:class:`ExplorerState` knows which sweeps its choices ask for; :class:`Results` has them computed by an
+executor and holds what has arrived. Neither knows a widget, so both are driven and tested from Python.
+"""
+
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from json import dumps
+from typing import Any
+
+import param
+import xarray as xr
+
+from modecomb_viz.alignment import PERTURBATIONS
+from modecomb_viz.checkpoints import ModeSet, catalogue, open_modes
+from modecomb_viz.executor import Job, Progress, Queue
+from modecomb_viz.hypercube import GRANULARITIES, LAWS, PLANES
+from modecomb_viz.sweep import PlaneSweep, SamplesSweep, SegmentSweep, Sweep
+
+__all__ = ["RESOLUTIONS", "TOPICS", "ExplorerState", "Results", "law_parameter"]
+
+#: The pictures of the explorer, and what is computed for each.
+TOPICS: dict[str, tuple[str, ...]] = {
+    "map": ("plane",),
+    "distribution": ("samples",),
+    "segment": ("naive", "aligned", "perturbed"),
+}
+
+#: Points per side that the explorer offers; each refines in nested levels.
+RESOLUTIONS = (9, 17, 33, 65, 129)
+
+#: Points of every curve: 2^k + 1, so that the midpoint is there at every level.
+_SEGMENT_POINTS = 33
+
+#: Seconds between two reports of progress of one topic.
+_REPORT_EVERY = 0.1
+
+#: How many final results are kept to be shown again at once.
+_KEPT = 64
+
+_SEED = {"default": 0, "bounds": (0, 9999)}
+
+
+def law_parameter(distribution: str, name: str) -> str:
+    """The name of the state's parameter that holds a parameter of a law, for instance ``normal_mean``."""
+    return f"{distribution}_{name}"
+
+
+@lru_cache(maxsize=8)
+def _open(name: str) -> ModeSet:
+    return open_modes(name)
+
+
+class ExplorerState(param.Parameterized):
+    """Every choice of the explorer.
+
+    Args:
+        modes: a mode set of your own or the name of one; the catalogue is offered beside it.
+    """
+
+    modes_name = param.Selector(objects=[], doc="Networks of one architecture, trained independently.")
+    a = param.Selector(objects=[], label="A", doc="The network at coefficient 0.")
+    b = param.Selector(
+        objects=[], label="B", doc="The network at coefficient 1; its units are permuted onto those of A."
+    )
+    c = param.Selector(objects=[], label="C", doc="The third corner of the three-modes plane, aligned to A as well.")
+    aligned = param.Boolean(True, label="Align B to A", doc="Weight matching; off combines the networks as they are.")
+
+    plane = param.Selector(objects=list(PLANES), default="split", doc="Which two-dimensional slice the map shows.")
+    z_kind = param.Selector(
+        objects=["draw", "layers"],
+        default="draw",
+        label="z",
+        doc="Split plane: z is a draw of the distribution below, or 1 on the first layers and 0 on the others.",
+    )
+    z_layers = param.Integer(1, bounds=(1, 1), label="First layers in z", doc="Layers, from the input, with z = 1.")
+    coordinates = param.Selector(
+        objects=["affine", "orthonormal"],
+        default="affine",
+        doc="Three modes: corners at 0 and 1, or true distances.",
+    )
+    resolution = param.Selector(objects=list(RESOLUTIONS), default=17, doc="Points per side of the map.")
+    margin = param.Number(0.0, bounds=(0.0, 2.0), step=0.05, doc="Extends every side by this share of its length.")
+
+    distribution = param.Selector(objects=list(LAWS), default="bernoulli", doc="The law of the coefficients.")
+    granularity = param.Selector(objects=list(GRANULARITIES), default="unit", doc="What shares one coefficient.")
+    draws = param.Integer(32, bounds=(8, 512), doc="Number of draws in the distribution.")
+    seed = param.Integer(**_SEED, label="Seed of the draws", doc="Seed of draws and of random planes.")
+
+    perturbation = param.Selector(
+        objects=list(PERTURBATIONS),
+        default="shuffle",
+        label="Perturbation",
+        doc="shuffle: re-assigns a share of the units; noise: disturbs the similarities and matches again.",
+    )
+    strength = param.Number(
+        0.0, bounds=(0.0, 1.0), step=0.01, label="Strength", doc="0 keeps the matching, 1 replaces all of it."
+    )
+    perturbation_seed = param.Integer(**_SEED, label="Seed of the perturbation", doc="Which units are moved.")
+
+    quantity = param.Selector(objects=["loss", "accuracy"], default="loss", doc="What the pictures show.")
+    split = param.Selector(objects=["test", "train"], default="test", doc="The data it is measured on.")
+    log_scale = param.Boolean(False, label="Logarithmic loss", doc="Logarithmic colours of the loss map.")
+
+    def __init__(self, modes: ModeSet | str = "digits-mlp", **choices: Any):
+        own = modes if isinstance(modes, ModeSet) else None
+        self._own = {own.name: own} if own else {}
+        super().__init__()
+        self.param.modes_name.objects = list(dict.fromkeys([*self._own, *catalogue()]))
+        self.modes_name = own.name if own else modes
+        self.param.update(choices)
+
+    @property
+    def modes(self) -> ModeSet:
+        """The chosen mode set."""
+        return self._own.get(self.modes_name) or _open(self.modes_name)
+
+    @param.depends("modes_name", watch=True)
+    def _offer_modes(self):
+        names = list(self.modes.params)
+        layers = len(self.modes.spec.layer_names)
+        for i, mode in enumerate("abc"):
+            self.param[mode].objects = names
+            if getattr(self, mode) not in names:
+                setattr(self, mode, names[min(i, len(names) - 1)])
+        self.param.z_layers.bounds = (1, max(1, layers - 1))
+        self.z_layers = min(self.z_layers, max(1, layers - 1))
+
+    def choose(self, choices: Mapping[str, str]) -> list[str]:
+        """Set parameters from text, as in the query of a URL: ``{"strength": "0.3", "plane": "random"}``.
+
+        Returns one sentence for every choice that is not allowed; those parameters keep their value.
+        """
+        faults = []
+        for name, text in choices.items():
+            try:
+                self._choose(name, text)
+            except ValueError as error:
+                faults.append(str(error))
+        return faults
+
+    def _choose(self, name: str, text: str):
+        if name not in self.param or name == "name":
+            raise ValueError(
+                f"there is no choice '{name}'. The choices are {', '.join(sorted(set(self.param) - {'name'}))}."
+            )
+        declared, kept = self.param[name], f"It stays at {getattr(self, name)}."
+        try:
+            if isinstance(declared, param.Selector):
+                setattr(self, name, {str(option): option for option in declared.objects}[text])
+            elif isinstance(declared, param.Boolean):
+                setattr(self, name, {"true": True, "1": True, "false": False, "0": False}[text.lower()])
+            else:
+                setattr(self, name, int(text) if isinstance(declared, param.Integer) else float(text))
+        except KeyError:
+            options = declared.objects if isinstance(declared, param.Selector) else ["true", "false"]
+            raise ValueError(f"{name} must be one of {', '.join(map(str, options))}, got '{text}'. {kept}") from None
+        except ValueError:
+            low, high = declared.bounds
+            kind = "a whole number" if isinstance(declared, param.Integer) else "a number"
+            raise ValueError(f"{name} must be {kind} from {low:g} to {high:g}, got '{text}'. {kept}") from None
+
+    @property
+    def law(self) -> dict[str, Any]:
+        """Distribution, parameters and granularity, as sweeps take them."""
+        names = LAWS[self.distribution].parameters
+        values = {name: float(getattr(self, law_parameter(self.distribution, name))) for name in names}
+        return {"distribution": self.distribution, "parameters": values, "granularity": self.granularity}
+
+    @property
+    def _common(self) -> dict[str, Any]:
+        return {"a": self.a, "b": self.b, "splits": (self.split,)}
+
+    @property
+    def _matching(self) -> dict[str, Any]:
+        return {
+            **self._common,
+            "alignment": "weight_matching" if self.aligned else "identity",
+            "perturbation": self.perturbation,
+            "strength": self.strength,
+            "perturbation_seed": self.perturbation_seed,
+            "seed": self.seed,
+        }
+
+    def sweeps(self) -> dict[str, Sweep]:
+        """The sweeps that the choices ask for, by topic.
+
+        Raises:
+            ValueError: when choices exclude each other, in words for the page.
+        """
+        if self.a == self.b:
+            raise ValueError(f"A and B are both network '{self.a}'. Choose two different networks.")
+        sweeps: dict[str, Sweep] = {
+            "plane": PlaneSweep(
+                plane=self.plane,
+                resolution=self.resolution,
+                margin=self.margin,
+                coordinates=self.coordinates,
+                c=self.c,
+                z="draw" if self.z_kind == "draw" else self.z_layers,
+                **self.law,
+                **self._matching,
+            ),
+            "samples": SamplesSweep(n=self.draws, **self.law, **self._matching),
+            "naive": SegmentSweep(**self._common, alignment="identity", points=_SEGMENT_POINTS),
+        }
+        if self.aligned:
+            sweeps["aligned"] = SegmentSweep(**self._common, points=_SEGMENT_POINTS)
+        if self.strength:
+            sweeps["perturbed"] = SegmentSweep(**{**self._matching, "seed": 0}, points=_SEGMENT_POINTS)
+        return sweeps
+
+
+for _distribution, _law in LAWS.items():
+    for _name, _parameter in _law.parameters.items():
+        ExplorerState.param.add_parameter(
+            law_parameter(_distribution, _name),
+            param.Boolean(bool(_parameter.default), label="Clip to [0, 1]", doc=_parameter.doc)
+            if _name == "clip"
+            else param.Number(
+                _parameter.default,
+                bounds=_parameter.allowed,
+                softbounds=_parameter.offered,
+                step=0.01,
+                label=_name,
+                doc=_parameter.doc,
+            ),
+        )
+
+
+def _at_once(call: Callable[[], None]):
+    call()
+
+
+class Results(param.Parameterized):
+    """What has been computed for a state, growing from coarse to fine.
+
+    A change of the state starts only the sweeps that it changes; a newer request replaces the older one of its
+    topic. What was shown stays until something newer has arrived, also after an error.
+
+    Args:
+        state: the choices.
+        executor: where jobs run.
+        publish: brings a call from the executor's thread to the thread that owns the pictures.
+    """
+
+    datasets = param.Dict(default={}, doc="The newest Dataset by topic.")
+    progress = param.Dict(default={}, doc="Progress by topic, of those that are being computed.")
+    error = param.String("", doc="Why the last request could not be computed, in words; empty when it could.")
+
+    def __init__(self, state: ExplorerState, executor: Queue, publish: Callable[[Callable[[], None]], None] = _at_once):
+        super().__init__()
+        self.state, self._executor, self._publish = state, executor, publish
+        self._wanted: dict[str, str] = {}
+        self._finished: OrderedDict[str, xr.Dataset] = OrderedDict()
+        self._reported: dict[str, float] = {}
+        state.param.watch(lambda *events: self.request(), list(state.param))
+        self.request()
+
+    def request(self):
+        """Start what the state asks for and is neither there nor under way."""
+        try:
+            modes, sweeps = self.state.modes, self.state.sweeps()
+        except ValueError as error:
+            self.error = str(error)
+            return
+        self.error = ""
+        for topic in self._wanted.keys() - sweeps.keys():
+            self._forget(topic)
+        for topic, sweep in reversed(sweeps.items()):
+            key = dumps(sweep.recipe(modes), sort_keys=True)
+            if self._wanted.get(topic) != key:
+                self._wanted[topic] = key
+                self._start(topic, key, modes, sweep)
+
+    def cancel(self):
+        """Stop all work; for the end of a session."""
+        self._wanted.clear()
+        self._executor.cancel(id(self))
+
+    def _forget(self, topic: str):
+        del self._wanted[topic]
+        self._executor.cancel(id(self), topic)
+        self.param.update(datasets=_without(self.datasets, topic), progress=_without(self.progress, topic))
+
+    def _start(self, topic: str, key: str, modes: ModeSet, sweep: Sweep):
+        if key in self._finished:
+            self._executor.cancel(id(self), topic)
+            self._finished.move_to_end(key)
+            self.param.update(
+                datasets={**self.datasets, topic: self._finished[key]},
+                progress=_without(self.progress, topic),
+            )
+            return
+        self.progress = {**self.progress, topic: Progress(0, 1)}
+        job = Job(
+            lambda: sweep.steps(modes),
+            on_step=lambda step: self._on_step(topic, key, step),
+            on_end=lambda error: self._publish(lambda: self._end(topic, key, error)),
+        )
+        self._executor.submit(id(self), topic, job)
+
+    def _on_step(self, topic: str, key: str, step: Progress | xr.Dataset):
+        """In the executor's thread: pass on every Dataset, and progress now and then."""
+        now = time.monotonic()
+        if isinstance(step, Progress) and now - self._reported.get(topic, 0.0) < _REPORT_EVERY:
+            return
+        self._reported[topic] = now
+        self._publish(lambda: self._receive(topic, key, step))
+
+    def _receive(self, topic: str, key: str, step: Progress | xr.Dataset):
+        if self._wanted.get(topic) != key:
+            return
+        if isinstance(step, Progress):
+            self.progress = {**self.progress, topic: step}
+        else:
+            self.datasets = {**self.datasets, topic: step}
+
+    def _end(self, topic: str, key: str, error: Exception | None):
+        if self._wanted.get(topic) != key:
+            return
+        self.progress = _without(self.progress, topic)
+        if error is not None:
+            del self._wanted[topic]
+            self.error = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
+            return
+        self._finished[key] = self.datasets[topic]
+        while len(self._finished) > _KEPT:
+            self._finished.popitem(last=False)
+
+
+def _without(table: Mapping[str, Any], key: str) -> dict[str, Any]:
+    return {k: v for k, v in table.items() if k != key}
