@@ -39,7 +39,7 @@ __all__ = [
 
 
 class Matching(NamedTuple):
-    """What a method finds: the permutation of B, the objective at every step, and the last objective of every restart."""
+    """What a method finds: B's permutation, the objective at every step, and where each restart ended."""
 
     permutation: dict[str, Tensor]
     objective: tuple[float, ...]
@@ -80,7 +80,7 @@ class Alignment:
 
     @cached_property
     def objective_lost(self) -> float:
-        """Share of what the matching gained over the identity that the perturbation lost: (F(π) − F(π′)) / (F(π) − F(id)).
+        """(F(π) − F(π′)) / (F(π) − F(id)): the share of the matching's gain that the perturbation lost.
 
         0 is the matching itself, 1 as good as no matching; more than 1 is worse than none. NaN where the matching
         gained nothing.

@@ -122,8 +122,8 @@ def _read_torch(path: Path) -> dict[str, Tensor]:
         AttributeError,
     ) as error:
         raise ValueError(
-            f"'{path}' is damaged or holds more than tensors, which is not read because a pickle can run code. Convert it "
-            "where you trust it: torch.save(model.state_dict(), 'weights.pt'), or save it as safetensors."
+            f"'{path}' is damaged or holds more than tensors, which is not read because a pickle can run code. "
+            "Convert it where you trust it: torch.save(model.state_dict(), 'weights.pt'), or save it as safetensors."
         ) from error
     if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
         raise ValueError(f"'{path}' holds no state dict (names to tensors). Save torch.save(model.state_dict(), …).")

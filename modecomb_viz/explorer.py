@@ -7,6 +7,7 @@
 
 from collections.abc import Callable, Mapping
 from html import escape
+from threading import Lock
 from typing import Any, ClassVar
 
 import numpy as np
@@ -14,6 +15,7 @@ import panel as pn
 import panel_material_ui as pmui
 import param
 import xarray as xr
+from bokeh.document import Document
 
 from modecomb_viz.checkpoints import ModeSet
 from modecomb_viz.evaluation import resolve_device
@@ -112,14 +114,14 @@ class View(pn.viewable.Viewer):
         super().__init__()
         self.state, self.results = state, results
         self.figure = self._make_figure()
-        self.status = pn.pane.HTML("", css_classes=["status"], sizing_mode="stretch_width", height=22, margin=(0, 10))
+        self.status = pn.pane.HTML("", styles={"font-size": "13px"}, sizing_mode="stretch_width", height=20)
         self.bar = pmui.LinearProgress(
             value=0, max=100, variant="determinate", sizing_mode="stretch_width", height=4, margin=(0, 10)
         )
         self._layout = pmui.Paper(
-            pmui.Typography(self.title, variant="h6", margin=(6, 10, 0, 10)),
-            pmui.Typography(self.sentence, variant="caption", margin=(0, 10, 2, 10), height=34),
+            pmui.Typography(self.title, variant="subtitle1", margin=(2, 10, 0, 10)),
             self.bar,
+            pmui.Typography(self.sentence, variant="caption", margin=(2, 10, 0, 10)),
             pn.pane.Bokeh(self.figure.figure, sizing_mode="stretch_width"),
             self.status,
             sizing_mode="stretch_width",
@@ -185,12 +187,12 @@ class MapView(View):
     title = "Loss map"
     name_of_view = "map"
     sentence = (
-        "A plane of combinations (1 − Λ) ⊙ A + Λ ⊙ π(B). One dark basin that holds all corners means that the "
-        "networks combine; walls between them mean that they do not."
+        "A plane of combinations (1 − Λ) ⊙ A + Λ ⊙ π(B). One basin that holds all marks: the networks combine; "
+        "walls between them: they do not."
     )
 
     def _make_figure(self) -> MapFigure:
-        return MapFigure()
+        return MapFigure(height=300)
 
     def _draw(self, datasets: dict[str, xr.Dataset]):
         self.figure.update(
@@ -216,12 +218,12 @@ class SegmentView(View):
     title = "Segment from A to B"
     name_of_view = "segment"
     sentence = (
-        "Loss along (1 − t)·A + t·B. A flat aligned curve below a hump of the naive one means linear mode "
-        "connectivity; D2 is the highest rise above the straight line between the ends."
+        "(1 − t)·A + t·π(B). A flat aligned curve below the naive hump is linear mode connectivity. D2: highest "
+        "rise above the straight line between the ends."
     )
 
     def _make_figure(self) -> SegmentFigure:
-        return SegmentFigure()
+        return SegmentFigure(height=300)
 
     def _draw(self, datasets: dict[str, xr.Dataset]):
         self.figure.update(datasets, quantity=self.state.quantity, split=self.state.split)
@@ -241,12 +243,12 @@ class DistributionView(View):
     title = "Distribution over draws"
     name_of_view = "distribution"
     sentence = (
-        "Every dot is one draw Λ of the chosen law at the chosen granularity, against both networks and the "
-        "naive midpoint. Draws near the ends mean that the law stays in the basin."
+        "Every dot is one draw Λ of the law, beside both networks and two midpoints. Draws near A and B: the law "
+        "stays in the basin."
     )
 
     def _make_figure(self) -> SamplesFigure:
-        return SamplesFigure()
+        return SamplesFigure(height=200)
 
     def _draw(self, datasets: dict[str, xr.Dataset]):
         self.figure.update(datasets["samples"], quantity=self.state.quantity, split=self.state.split)
@@ -259,6 +261,32 @@ class DistributionView(View):
             f"{dataset.sizes['sample']} of {self.state.draws} draws · mean {_number(values.mean().item())} · "
             f"{share:.0%} within 0.1 nat of the worse end"
         )
+
+
+class _Publisher:
+    """Brings calls from the executor's thread into a document, in order.
+
+    What is changed between the first rendering of a page and its connection is lost, so calls wait until
+    the page is loaded.
+    """
+
+    def __init__(self, document: Document):
+        self._document, self._lock = document, Lock()
+        self._waiting: list[Callable[[], None]] | None = []
+        pn.state.onload(self._open)
+
+    def __call__(self, call: Callable[[], None]):
+        with self._lock:
+            if self._waiting is not None:
+                self._waiting.append(call)
+                return
+        self._document.add_next_tick_callback(call)
+
+    def _open(self):
+        with self._lock:
+            waiting, self._waiting = self._waiting or [], None
+        for call in waiting:
+            call()
 
 
 class Explorer(pn.viewable.Viewer):
@@ -278,7 +306,7 @@ class Explorer(pn.viewable.Viewer):
     def __init__(self, modes: ModeSet | str = "digits-mlp", *, executor: Queue | None = None, **choices: Any):
         super().__init__()
         document = pn.state.curdoc
-        publish: dict[str, Callable] = {"publish": document.add_next_tick_callback} if document else {}
+        publish = {"publish": _Publisher(document)} if document else {}
         self.state = ExplorerState(modes, **choices)
         self.alert = pmui.Alert("", severity="error", visible=False, sizing_mode="stretch_width", margin=6)
         self.results = Results(self.state, executor or shared_executor(resolve_device(None)), **publish)

@@ -8,11 +8,14 @@ result is read, plotted and exported without it.
 =============  ==========================================  ================================
 segment        ``[strength,] split, t``
 plane          ``[strength,] split, v, u``                 ``mark_u, mark_v (mark)``
-samples        ``[strength,] split, sample``               ``reference_loss, reference_accuracy ([strength,] split, reference)``
-perturbation   ``split, strength, repeat``                 ``churn, objective_lost (strength, repeat)``, ``reference_*``
+samples        ``[strength,] split, sample``               ``reference_* ([strength,] split, reference)``
+perturbation   ``split, strength, repeat``                 ``churn, objective_lost (strength, repeat)``,
+                                                           ``reference_* (split, reference)``
 =============  ==========================================  ================================
 
-The dimension ``strength`` is there only when a list of perturbation strengths was asked for.
+The coordinates u and v of a plane carry ``low`` and ``high``, the ends of the final grid. ``reference_*`` are
+``reference_loss`` and ``reference_accuracy``. The dimension ``strength`` is there only when a list of perturbation
+strengths was asked for.
 """
 
 import json
@@ -46,7 +49,7 @@ ATTRIBUTES: dict[str, dict[str, str]] = {
 }
 
 
-def label(dataset: xr.Dataset, attributes: Mapping[str, Mapping[str, str]] | None = None) -> xr.Dataset:
+def label(dataset: xr.Dataset, attributes: Mapping[str, Mapping[str, Any]] | None = None) -> xr.Dataset:
     """The dataset with units and a long name on every variable and coordinate.
 
     ``attributes`` goes before :data:`ATTRIBUTES`, for coordinates whose meaning depends on the sweep.

@@ -61,7 +61,7 @@ class ExplorerState(param.Parameterized):
         modes: a mode set of your own or the name of one; the catalogue is offered beside it.
     """
 
-    modes_name = param.Selector(objects=[], doc="Networks of one architecture, trained independently.")
+    modes_name = param.Selector(objects=[], label="Modes", doc="Networks of one architecture, trained independently.")
     a = param.Selector(objects=[], label="A", doc="The network at coefficient 0.")
     b = param.Selector(
         objects=[], label="B", doc="The network at coefficient 1; its units are permuted onto those of A."

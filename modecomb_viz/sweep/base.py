@@ -234,7 +234,7 @@ class Measurement:
         self,
         variables: dict[str, tuple[tuple[str, ...], np.ndarray]],
         coordinates: dict[str, Any],
-        attributes: dict[str, dict[str, str]] | None = None,
+        attributes: dict[str, dict[str, Any]] | None = None,
     ) -> xr.Dataset:
         """A labelled Dataset with provenance; the dimension ``strength`` goes where only one was asked for."""
         coordinates = {"split": list(self.sweep.splits), **coordinates}

@@ -25,7 +25,7 @@ __all__ = ["PerturbationSweep"]
 
 @dataclass(frozen=True, kw_only=True)
 class PerturbationSweep(Sweep):
-    """Loss and accuracy at Λ = ``coefficient`` · 1 for every strength and ``repeats`` seeds, with churn and lost objective.
+    """Loss and accuracy at Λ = ``coefficient`` · 1, churn and lost objective, for every strength and ``repeats`` seeds.
 
     Repeat r perturbs with ``perturbation_seed + r``; one repeat uses the same seed at all strengths. The
     references are those of the unperturbed alignment.

@@ -81,13 +81,7 @@ class PlaneSweep(LawSettings, Sweep):
                 measured = yield from run.evaluate(plane.at, coordinates)
                 for quantity in QUANTITIES:
                     values[quantity][i][:, rows, columns] = measured[quantity]
-            yield self._dataset(
-                run,
-                planes[0],
-                u[::stride],
-                v[::stride],
-                {q: a[..., ::stride, ::stride] for q, a in values.items()},
-            )
+            yield self._dataset(run, planes[0], (u, v), stride, values)
 
     def _plane(self, run: Measurement, strength: float) -> Plane:
         a, b = run.params_a, run.placed(run.perturbed(strength).params)
@@ -105,9 +99,13 @@ class PlaneSweep(LawSettings, Sweep):
             return self.draw(modes, 0, 1, self.seed)
         return layer_mask(modes.spec, self.z)
 
-    def _dataset(self, run: Measurement, plane: Plane, u: np.ndarray, v: np.ndarray, values: dict[str, np.ndarray]):
-        variables = {q: (("strength", "split", "v", "u"), array.copy()) for q, array in values.items()}
+    def _dataset(self, run: Measurement, plane: Plane, axes: tuple[np.ndarray, np.ndarray], stride: int, values):
+        """The level with every stride-th point; the axes say how far the final grid reaches."""
+        variables = {q: (("strength", "split", "v", "u"), a[..., ::stride, ::stride].copy()) for q, a in values.items()}
         mark_u, mark_v = np.array(list(plane.marks.values()), dtype=float).T
         variables |= {"mark_u": (("mark",), mark_u), "mark_v": (("mark",), mark_v)}
-        axes = {n: {"long_name": text, "units": plane.units} for n, text in zip("uv", plane.labels, strict=True)}
-        return run.dataset(variables, {"v": v, "u": u, "mark": list(plane.marks)}, axes)
+        coordinates, attributes = {"mark": list(plane.marks)}, {}
+        for name, axis, text in zip("uv", axes, plane.labels, strict=True):
+            coordinates[name] = axis[::stride]
+            attributes[name] = {"long_name": text, "units": plane.units, "low": axis[0], "high": axis[-1]}
+        return run.dataset(variables, coordinates, attributes)

@@ -1,0 +1,84 @@
+"""Looks, defined once: palettes, colours, labels with units, formats, sizes."""
+
+import numpy as np
+import xarray as xr
+from bokeh.palettes import Cividis256, Viridis256
+
+__all__ = [
+    "COLORS",
+    "CURVES",
+    "FONT",
+    "HEIGHT",
+    "NAN_COLOR",
+    "PALETTES",
+    "axis_label",
+    "number",
+    "quantity_label",
+    "ticks",
+]
+
+#: Sequential palettes, both fit for colour-blind readers; in either, yellow is large.
+PALETTES = {"loss": Viridis256, "accuracy": Cividis256}
+
+#: What is not a number is drawn so, and said so.
+NAN_COLOR = "#bdbdbd"
+
+#: Okabe and Ito's colours for categories.
+COLORS = {
+    "A": "#0072B2",
+    "B": "#D55E00",
+    "midpoint": "#009E73",
+    "naive midpoint": "#CC79A7",
+    "draws": "#56B4E9",
+    "text": "#333333",
+}
+
+#: Curves of a segment: colour and dash.
+CURVES = {"naive": ("#CC79A7", "dashed"), "aligned": ("#009E73", "solid"), "perturbed": ("#E69F00", "solid")}
+
+FONT = {
+    "axis_label_text_font_style": "normal",
+    "axis_label_text_font_size": "13px",
+    "major_label_text_font_size": "12px",
+}
+
+#: Height of every figure in pixels: a figure without one collapses.
+HEIGHT = 340
+
+_UNITS = {"loss": "nats per example", "accuracy": "fraction"}
+
+
+def quantity_label(quantity: str, split: str) -> str:
+    """For instance ``test loss [nats per example]``; the loss is the cross-entropy."""
+    return f"{split} {quantity} [{_UNITS[quantity]}]"
+
+
+def axis_label(coordinate: xr.DataArray) -> str:
+    """Long name and units of a coordinate."""
+    units = coordinate.attrs["units"]
+    return coordinate.attrs["long_name"] + (
+        f" [{units}]" if units and units not in coordinate.attrs["long_name"] else ""
+    )
+
+
+def number(value: float) -> str:
+    """Three significant digits, never in scientific notation where a reader would not expect it.
+
+    >>> number(0.05513), number(12.3456), number(float("nan"))
+    ('0.0551', '12.3', 'not a number')
+    """
+    return "not a number" if np.isnan(value) else f"{value:.3g}"
+
+
+def ticks(low: float, high: float) -> list[float]:
+    """Round values 1, 2 and 5 times powers of ten within [low, high], for a logarithmic axis; at most about eight.
+
+    >>> ticks(0.04, 1.2)
+    [0.05, 0.1, 0.2, 0.5, 1.0]
+    """
+    decades = range(int(np.floor(np.log10(low))), int(np.ceil(np.log10(high))) + 1)
+    for mantissas in ((1, 2, 5), (1, 3), (1,)):
+        found = [round(m * 10.0**k, 12) for k in decades for m in mantissas if low <= m * 10.0**k <= high]
+        if len(found) <= 8:
+            break
+    return found

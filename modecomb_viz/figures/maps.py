@@ -1,0 +1,171 @@
+"""The loss map of a plane."""
+
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from bokeh.models import (
+    BasicTicker,
+    ColorBar,
+    ColumnDataSource,
+    HoverTool,
+    LinearColorMapper,
+    LogColorMapper,
+    LogTicker,
+)
+
+from modecomb_viz.figures.base import Figure, Frame, Property, make_figure, range_properties
+from modecomb_viz.figures.looks import HEIGHT, NAN_COLOR, PALETTES, axis_label, number, quantity_label
+
+__all__ = ["MapFigure", "color_range"]
+
+
+def color_range(values: np.ndarray) -> tuple[float, float]:
+    """Minimum and 98 % quantile of the finite values; (0, 1) where there are none.
+
+    One outlier must not hide the basin: what lies above is drawn in the last colour, and the colour bar says ≥.
+    """
+    finite = values[np.isfinite(values)]
+    if not finite.size:
+        return 0.0, 1.0
+    low, high = float(finite.min()), float(np.quantile(finite, 0.98))
+    return low, high if high > low else low + max(abs(low), 1.0) * 1e-3
+
+
+class MapFigure(Figure):
+    """An image of the plane with its named points; grid points are vertices, each at the centre of its cell.
+
+    The colour range is chosen when a request brings its first level and kept while it is refined.
+    """
+
+    def __init__(self, height: int = HEIGHT):
+        self.figure = make_figure(height=height)
+        self.figure.grid.visible = False
+        self.sources = {"image": ColumnDataSource(_EMPTY_IMAGE), "marks": ColumnDataSource(_EMPTY_MARKS)}
+        mapper = {"palette": PALETTES["loss"], "low": 0.0, "high": 1.0, "nan_color": NAN_COLOR}
+        self._linear, self._log = LinearColorMapper(**mapper), LogColorMapper(**{**mapper, "low": 0.1})
+        self._tickers = {False: BasicTicker(), True: LogTicker()}
+        self._draw_image()
+        self._draw_marks()
+        self._recipe, self._chosen = "", (0.0, 1.0)
+
+    def _draw_image(self):
+        self._image = self.figure.image(
+            "image", "x", "y", "dw", "dh", source=self.sources["image"], color_mapper=self._linear
+        )
+        self._bar = ColorBar(
+            color_mapper=self._linear,
+            ticker=self._tickers[False],
+            width=14,
+            title=" ",
+            padding=6,
+            title_text_font_style="normal",
+            title_text_font_size="12px",
+            major_label_text_font_size="12px",
+        )
+        self.figure.add_layout(self._bar, "right")
+        self._hover = HoverTool(
+            renderers=[self._image], tooltips=[("u", "$x{0.000}"), ("v", "$y{0.000}"), ("value", "@image{0.0000}")]
+        )
+        self.figure.add_tools(self._hover)
+
+    def _draw_marks(self):
+        source = self.sources["marks"]
+        self.figure.scatter("u", "v", source=source, size=9, fill_color="white", line_color="black", line_width=1.5)
+        self.figure.text(
+            "u", "v", "text", source=source, x_offset="dx", y_offset="dy", text_align="align", text_baseline="middle",
+            text_font_size="12px", text_color="white", background_fill_color="black", background_fill_alpha=0.65,
+            padding=3, border_radius=3,
+        )  # fmt: skip
+
+    def update(self, dataset: xr.Dataset, *, quantity: str = "loss", split: str = "test", log_scale: bool = False):
+        """Show a plane. A new recipe or another quantity chooses the colour range anew."""
+        request = f"{dataset.attrs['recipe']} {quantity} {split}"
+        if request != self._recipe:
+            self._recipe = request
+            self._chosen = color_range(dataset[quantity].sel(split=split).values)
+        self.apply(self.frame(dataset, quantity=quantity, split=split, log_scale=log_scale, colors=self._chosen))
+
+    def frame(
+        self,
+        dataset: xr.Dataset,
+        *,
+        quantity: str = "loss",
+        split: str = "test",
+        log_scale: bool = False,
+        colors: tuple[float, float] | None = None,
+    ) -> Frame:
+        """Image, marks, ranges and colours of a plane without the dimension ``strength``."""
+        values = dataset[quantity].sel(split=split).transpose("v", "u").values
+        low, high = colors or color_range(values)
+        columns = {"image": _image_columns(dataset, values), "marks": _mark_columns(dataset, values)}
+        properties = (
+            *self._range_properties(dataset),
+            *self._color_properties(quantity, low, high, log_scale and quantity == "loss"),
+            Property(self._bar, "title", quantity_label(quantity, split)),
+            Property(self.figure.title, "text", _notes(values, high)),
+            Property(self.figure.xaxis[0], "axis_label", axis_label(dataset.u)),
+            Property(self.figure.yaxis[0], "axis_label", axis_label(dataset.v)),
+        )
+        return Frame(columns, properties)
+
+    def _range_properties(self, dataset: xr.Dataset) -> list[Property]:
+        properties = []
+        for axis, view in ((dataset.u, self.figure.x_range), (dataset.v, self.figure.y_range)):
+            low, high = axis.attrs["low"], axis.attrs["high"]
+            edge = 0.02 * (high - low)
+            properties += range_properties(view, low - edge, high + edge)
+        return properties
+
+    def _color_properties(self, quantity: str, low: float, high: float, logarithmic: bool) -> list[Property]:
+        if logarithmic:
+            low = max(low, high * 1e-6)
+        mapper = self._log if logarithmic else self._linear
+        return [
+            Property(mapper, "palette", PALETTES[quantity]),
+            Property(mapper, "low", low),
+            Property(mapper, "high", high),
+            Property(self._image.glyph, "color_mapper", mapper),
+            Property(self._bar, "color_mapper", mapper),
+            Property(self._bar, "ticker", self._tickers[logarithmic]),
+        ]
+
+
+_EMPTY_IMAGE: dict[str, list[Any]] = {"image": [], "x": [], "y": [], "dw": [], "dh": []}
+_EMPTY_MARKS: dict[str, list[Any]] = {"u": [], "v": [], "text": [], "dx": [], "dy": [], "align": []}
+
+
+def _cell(coordinates: np.ndarray) -> tuple[float, float]:
+    """Left edge of the first cell and width of all cells, so that every grid point is the centre of its own."""
+    half = (coordinates[-1] - coordinates[0]) / (len(coordinates) - 1) / 2
+    return float(coordinates[0] - half), float(coordinates[-1] - coordinates[0] + 2 * half)
+
+
+def _image_columns(dataset: xr.Dataset, values: np.ndarray) -> dict[str, list[Any]]:
+    (x, dw), (y, dh) = _cell(dataset.u.values), _cell(dataset.v.values)
+    return {"image": [values.astype(np.float32)], "x": [x], "y": [y], "dw": [dw], "dh": [dh]}
+
+
+def _mark_columns(dataset: xr.Dataset, values: np.ndarray) -> dict[str, list[Any]]:
+    """Marks with the value of their grid point, where they fall on one; labels point inwards."""
+    columns: dict[str, list[Any]] = {name: [] for name in _EMPTY_MARKS}
+    u_middle, v_middle = ((axis.attrs["low"] + axis.attrs["high"]) / 2 for axis in (dataset.u, dataset.v))
+    for name, u, v in zip(dataset.mark.values, dataset.mark_u.values, dataset.mark_v.values, strict=True):
+        i, j = np.abs(dataset.v.values - v).argmin(), np.abs(dataset.u.values - u).argmin()
+        on_grid = np.isclose(dataset.v.values[i], v) and np.isclose(dataset.u.values[j], u)
+        right, below = u > u_middle, v > v_middle
+        row = (u, v, f"{name}  {number(values[i, j])}" if on_grid else str(name),
+               -9 if right else 9, 14 if below else -14, "right" if right else "left")  # fmt: skip
+        for column, value in zip(columns.values(), row, strict=True):
+            column.append(value)
+    return columns
+
+
+def _notes(values: np.ndarray, high: float) -> str:
+    """What the colours do not say: values beyond the range, values that are none."""
+    notes = []
+    if np.nanmax(values, initial=-np.inf) > high:
+        notes.append(f"last colour: ≥ {number(high)}")
+    if np.isnan(values).any():
+        notes.append("grey: not a number")
+    return " · ".join(notes) or " "

@@ -1,0 +1,151 @@
+"""The distribution of loss or accuracy over draws of a law."""
+
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from bokeh.models import ColumnDataSource, FixedTicker, HoverTool
+
+from modecomb_viz.figures.base import Figure, Frame, Property, make_figure, range_properties
+from modecomb_viz.figures.looks import COLORS, number, quantity_label, ticks
+
+__all__ = ["SamplesFigure"]
+
+_BINS = 30
+_FLOOR = 1e-6
+
+
+class SamplesFigure(Figure):
+    """A histogram over a strip of dots, one per draw, and a labelled line for every reference network.
+
+    Loss is drawn on a logarithmic axis, because the ends and the naive midpoint lie decades apart; the axis holds
+    positions log10(loss) with labels in nats.
+    """
+
+    def __init__(self, height: int = 260):
+        self.figure = make_figure(height)
+        self.figure.y_range.update(start=-0.42, end=1.12, reset_start=-0.42, reset_end=1.12)
+        self.figure.yaxis.visible = False
+        self.figure.ygrid.visible = False
+        self.figure.xaxis[0].ticker = FixedTicker(ticks=[])
+        self.sources = {
+            "bars": ColumnDataSource({"left": [], "right": [], "top": []}),
+            "dots": ColumnDataSource({"x": [], "y": [], "draw": [], "value": []}),
+            "lines": ColumnDataSource({"x": [], "y": [], "text": [], "color": [], "align": [], "dx": []}),
+        }
+        self.figure.quad("left", "right", "top", 0, source=self.sources["bars"], color=COLORS["draws"], alpha=0.55)
+        dots = self.figure.scatter(
+            "x", "y", source=self.sources["dots"], size=6, color=COLORS["draws"], line_color="#1f6f9f", alpha=0.75
+        )
+        self.figure.add_tools(HoverTool(renderers=[dots], tooltips=[("draw", "@draw"), ("value", "@value{0.0000}")]))
+        self._draw_references()
+        self._range_of: tuple[str, tuple[float, float]] = ("", (0.0, 1.0))
+
+    def _draw_references(self):
+        source = self.sources["lines"]
+        self.figure.segment("x", -0.42, "x", "y", source=source, color="color", line_width=2)
+        self.figure.text(
+            "x", "y", "text", source=source, text_color="color", text_font_size="12px", text_align="align",
+            text_baseline="middle", x_offset="dx", background_fill_color="white", background_fill_alpha=0.8, padding=1,
+        )  # fmt: skip
+
+    def update(self, dataset: xr.Dataset, *, quantity: str = "loss", split: str = "test"):
+        """Show draws. The axis is chosen when a request brings its first draws; later draws only widen it."""
+        request = f"{dataset.attrs['recipe']} {quantity} {split}"
+        low, high = _span(dataset, quantity, split)
+        if self._range_of[0] == request:
+            low, high = min(low, self._range_of[1][0]), max(high, self._range_of[1][1])
+        self._range_of = (request, (low, high))
+        self.apply(self.frame(dataset, quantity=quantity, split=split, span=(low, high)))
+
+    def frame(
+        self,
+        dataset: xr.Dataset,
+        *,
+        quantity: str = "loss",
+        split: str = "test",
+        span: tuple[float, float] | None = None,
+    ) -> Frame:
+        """Histogram, dots, references and axis of samples without the dimension ``strength``."""
+        low, high = span or _span(dataset, quantity, split)
+        values = dataset[quantity].sel(split=split).values
+        positions = _position(values, quantity)
+        columns = {
+            "bars": _bars(positions, low, high),
+            "dots": _dots(positions, values),
+            "lines": _lines(dataset, quantity, split, (low + high) / 2),
+        }
+        marks = _tick_labels(low, high, quantity)
+        scale = ", logarithmic" if quantity == "loss" else ""
+        axis = self.figure.xaxis[0]
+        properties = (
+            *range_properties(self.figure.x_range, low, high),
+            Property(axis.ticker, "ticks", list(marks)),
+            Property(axis, "major_label_overrides", marks),
+            Property(axis, "axis_label", quantity_label(quantity, split) + scale),
+            Property(self.figure.title, "text", _title(values)),
+        )
+        return Frame(columns, properties)
+
+
+def _position(values: np.ndarray, quantity: str) -> np.ndarray:
+    """Where a value stands on the axis: log10 of a loss (0 at the floor of 1e-6), an accuracy itself."""
+    return np.log10(np.maximum(values, _FLOOR)) if quantity == "loss" else values
+
+
+def _span(dataset: xr.Dataset, quantity: str, split: str) -> tuple[float, float]:
+    parts = [dataset[name].sel(split=split).values for name in (quantity, f"reference_{quantity}")]
+    positions = _position(np.concatenate(parts), quantity)
+    finite = positions[np.isfinite(positions)]
+    low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)
+    space = max(0.07 * (high - low), 0.01)
+    return low - space, high + space
+
+
+def _bars(positions: np.ndarray, low: float, high: float) -> dict[str, np.ndarray]:
+    counts, edges = np.histogram(positions[np.isfinite(positions)], _BINS, (low, high))
+    return {"left": edges[:-1], "right": edges[1:], "top": counts / max(1, counts.max())}
+
+
+def _dots(positions: np.ndarray, values: np.ndarray) -> dict[str, np.ndarray]:
+    """Dots at fixed pseudo-random heights below the histogram, so that a draw stays where it is."""
+    draw = np.arange(len(values))
+    return {"x": positions, "y": -0.08 - 0.28 * ((draw * 0.6180339887) % 1), "draw": draw, "value": values}
+
+
+def _lines(dataset: xr.Dataset, quantity: str, split: str, middle: float) -> dict[str, list[Any]]:
+    """One line per reference, its label at a height of its own, so that no two overlap."""
+    values = dataset[f"reference_{quantity}"].sel(split=split)
+    columns: dict[str, list[Any]] = {name: [] for name in ("x", "y", "text", "color", "align", "dx")}
+    for k, name in enumerate(dataset.reference.values):
+        value = values.sel(reference=name).item()
+        x = float(_position(np.array(value), quantity))
+        left = x < middle
+        row = (
+            x,
+            1.04 - 0.17 * k,
+            f"{name} {number(value)}",
+            COLORS[str(name)],
+            "left" if left else "right",
+            4 if left else -4,
+        )
+        for column, entry in zip(columns.values(), row, strict=True):
+            column.append(entry)
+    return columns
+
+
+def _tick_labels(low: float, high: float, quantity: str) -> dict[float, str]:
+    if quantity == "loss":
+        return {float(np.log10(value)): f"{value:g}" for value in ticks(10**low, 10**high)}
+    step = next(step for step in (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0) if (high - low) / step <= 8 or step == 1.0)
+    return {
+        round(k * step, 6): f"{k * step:.2f}" for k in range(int(np.ceil(low / step)), int(np.floor(high / step)) + 1)
+    }
+
+
+def _title(values: np.ndarray) -> str:
+    finite = values[np.isfinite(values)]
+    text = f"{len(values)} draws"
+    if finite.size:
+        text += f": mean {number(finite.mean())}, from {number(finite.min())} to {number(finite.max())}"
+    return text + (f"; {len(values) - finite.size} not finite" if finite.size < len(values) else "")
