@@ -41,8 +41,7 @@ class SegmentFigure(Figure):
             self.figure.add_tools(HoverTool(renderers=[dots], tooltips=tooltips))
         legend = Legend(
             items=list(self._items.values()), orientation="horizontal", border_line_color=None, padding=0, margin=4,
-            label_text_font_size="12px", spacing=14, title="D2 barrier", title_text_font_style="normal",
-            title_text_font_size="12px", title_location="left",
+            label_text_font_size="12px", spacing=14,
         )  # fmt: skip
         self.figure.add_layout(legend, "above")
 
@@ -60,12 +59,16 @@ class SegmentFigure(Figure):
             *range_properties(self.figure.y_range, low, high),
             *range_properties(self.figure.x_range, start, end),
             Property(self.figure.xaxis[0], "axis_label", "t: coefficient of π(B), A at 0"),
+            Property(self.figure.title, "text", f"D2 barrier of each curve, in {_UNITS[quantity]}:"),
             Property(self.figure.yaxis[0], "axis_label", quantity_label(quantity, split)),
         )
         return Frame(columns, properties)
 
 
+_UNITS = {"loss": "nats", "accuracy": "percentage points of error"}
+
+
 def _barrier(dataset: xr.Dataset, quantity: str, split: str) -> str:
     variable = {"loss": "barrier", "accuracy": "error_barrier"}[quantity]
     value = barriers(dataset)[variable].sel(split=split, definition="D2").item()
-    return f"{number(value)} nats" if quantity == "loss" else f"{number(100 * value)} points"
+    return number(value) if quantity == "loss" else number(100 * value)
