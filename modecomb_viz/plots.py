@@ -82,7 +82,7 @@ def _label_places(plane: xr.Dataset) -> list[tuple[float, float, str]]:
 
 
 def plot_segment(dataset: xr.Dataset, *, quantity: str = "loss", split: str = "test") -> hv.core.Dimensioned:
-    """The curve from A to B with its D2 barrier in the legend; overlay several with ``*``.
+    """The curve from A to B with its D2 barrier in the legend; overlay several with ``(a * b).opts(legend_position="top")``.
 
     Raises:
         ValueError: for the result of another sweep, another quantity, or a split that is not there.
@@ -90,7 +90,7 @@ def plot_segment(dataset: xr.Dataset, *, quantity: str = "loss", split: str = "t
     _check(dataset, "segment", quantity, split)
     settings = recipe(dataset)
 
-    def draw(segment: xr.Dataset) -> hv.Overlay:
+    def draw(segment: xr.Dataset) -> hv.Curve:
         values = segment[quantity].sel(split=split).values
         variable = {"loss": "barrier", "accuracy": "error_barrier"}[quantity]
         barrier = barriers(segment)[variable].sel(split=split, definition="D2").item()
@@ -99,8 +99,9 @@ def plot_segment(dataset: xr.Dataset, *, quantity: str = "loss", split: str = "t
         t = hv.Dimension("t", label="t: coefficient of π(B), A at 0")
         value = hv.Dimension(quantity, label=quantity_label(quantity, split))
         curve = hv.Curve((segment.t.values, values), t, value, label=f"{name}: D2 barrier {number(barrier)}")
-        curve = curve.opts(color=color, line_dash=dash, line_width=2.5, tools=["hover"])
-        return hv.Overlay([curve]).opts(legend_position="right", show_grid=True, show_legend=True, **_WIDE)
+        return curve.opts(
+            color=color, line_dash=dash, line_width=2.5, tools=["hover"], show_grid=True, title=curve.label, **_SIZE
+        )
 
     return _over_strengths(dataset, draw)
 
@@ -122,7 +123,7 @@ def plot_samples(dataset: xr.Dataset, *, quantity: str = "loss", split: str = "t
         counts, edges = np.histogram(finite, 20)
         bars = hv.Histogram((edges, counts), kdims=[hv.Dimension(quantity, label=label)], vdims=["draws"])
         lost = f", {len(values) - len(finite)} not finite" * (len(finite) < len(values))
-        bars = bars.opts(color=COLORS["draws"], line_color="white", title=f"{len(values)} draws{lost}")
+        bars = bars.opts(color=COLORS["draws"], line_width=0.5, title=f"{len(values)} draws{lost}")
         references = samples[f"reference_{quantity}"].sel(split=split).to_series()
         lines = [
             hv.Curve([(x, 0), (x, counts.max())], quantity, "draws", label=f"{name} {number(x)}").opts(
