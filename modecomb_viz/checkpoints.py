@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from modecomb_viz.architectures import build, params_of, permutation_spec
 from modecomb_viz.data import Split, load_dataset, split_hash
 from modecomb_viz.permutation import Params, PermutationSpec, check_params
+from modecomb_viz.results import check_path, write_whole
 
 __all__ = [
     "ModeSet",
@@ -58,16 +59,9 @@ def save_params(params: Params, path: str | Path, metadata: Mapping[str, Any] | 
     Raises:
         ValueError: when the path does not end in ``.safetensors`` or cannot be written.
     """
-    path = Path(path)
-    if path.suffix != ".safetensors":
-        raise ValueError(f"weights are saved as safetensors: the path must end in '.safetensors', got '{path}'.")
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in params.items()}
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        save_file(tensors, path, {key: json.dumps(value) for key, value in (metadata or {}).items()})
-    except (OSError, SafetensorError) as error:
-        raise ValueError(f"cannot write '{path}': {error}. Choose a folder that you may write to.") from error
-    return path
+    texts = {key: json.dumps(value) for key, value in (metadata or {}).items()}
+    return write_whole(check_path(path, ".safetensors"), lambda part: save_file(tensors, part, texts))
 
 
 def load_params(path: str | Path, model: nn.Module) -> dict[str, Tensor]:

@@ -82,14 +82,15 @@ class Plan:
 
 
 class _LargestOutput(TorchDispatchMode):
-    """Records the size in bytes of the largest tensor that an operation returns."""
+    """Records the size in bytes of the largest tensor that an operation makes; views of its arguments cost nothing."""
 
     bytes = 0
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         out = func(*args, **(kwargs or {}))
+        given = {t.untyped_storage().data_ptr() for t in args if isinstance(t, Tensor)}
         for tensor in out if isinstance(out, (tuple, list)) else (out,):
-            if isinstance(tensor, Tensor):
+            if isinstance(tensor, Tensor) and tensor.untyped_storage().data_ptr() not in given:
                 self.bytes = max(self.bytes, tensor.numel() * tensor.element_size())
         return out
 

@@ -82,7 +82,7 @@ def _label_places(plane: xr.Dataset) -> list[tuple[float, float, str]]:
 
 
 def plot_segment(dataset: xr.Dataset, *, quantity: str = "loss", split: str = "test") -> hv.core.Dimensioned:
-    """The curve from A to B with its D2 barrier in the legend; overlay several with ``(a * b).opts(legend_position="top")``.
+    """The curve from A to B, its D2 barrier in the title; overlay with ``(a * b).opts(legend_position="top")``.
 
     Raises:
         ValueError: for the result of another sweep, another quantity, or a split that is not there.

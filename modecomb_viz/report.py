@@ -37,8 +37,8 @@ from modecomb_viz.figures import (
     color_range,
 )
 from modecomb_viz.figures.looks import number
+from modecomb_viz.results import check_path, recipe, save, write_whole
 from modecomb_viz.results import open as open_dataset
-from modecomb_viz.results import recipe, save
 from modecomb_viz.statistics import barriers, summary
 
 __all__ = ["SIZE_BUDGET", "save_report"]
@@ -176,21 +176,14 @@ def save_report(datasets: Sequence[xr.Dataset], path: str | Path, *, title: str 
         ValueError: for no dataset, one that no sweep made, splits that differ, a path with another ending, or a folder
             that cannot be written.
     """
-    path = Path(path)
-    if path.suffix != ".html":
-        raise ValueError(f"a report is one HTML file: the path must end in '.html', got '{path}'.")
+    path = check_path(path, ".html")
     if not datasets:
         raise ValueError("there is nothing to report: datasets is empty. Give at least one result of a sweep.")
     for dataset in datasets:
         recipe(dataset)
     # A page that is rendered once Panel is imported links to its scripts, so it would need a network.
     html = _render_elsewhere(datasets, title) if "panel" in sys.modules else render(datasets, title)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(html, encoding="utf-8")
-    except OSError as error:
-        raise ValueError(f"cannot write '{path}': {error.strerror}. Choose a folder that you may write to.") from error
-    return path
+    return write_whole(path, lambda part: part.write_text(html, encoding="utf-8"))
 
 
 def _render_elsewhere(datasets: Sequence[xr.Dataset], title: str) -> str:

@@ -19,13 +19,13 @@ strengths was asked for.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import xarray as xr
 
-__all__ = ["ATTRIBUTES", "label", "open", "recipe", "save"]
+__all__ = ["ATTRIBUTES", "check_path", "label", "open", "recipe", "save", "write_whole"]
 
 #: Attributes of every variable and coordinate, by name. Units are spelled out once, here.
 ATTRIBUTES: dict[str, dict[str, str]] = {
@@ -78,23 +78,60 @@ def recipe(dataset: xr.Dataset) -> dict[str, Any]:
     return json.loads(dataset.attrs["recipe"])
 
 
+def check_path(path: str | Path, suffix: str) -> Path:
+    """The path of a file that is about to be written; its folder is made if need be.
+
+    Raises:
+        ValueError: when the path has another ending, or its folder cannot be made or written.
+    """
+    path = Path(path)
+    if path.suffix != suffix:
+        raise ValueError(f"the path must end in '{suffix}', got '{path}'.")
+    if path.is_dir():
+        raise ValueError(_unwritable(path, "it is a folder"))
+    probe = _part(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise ValueError(_unwritable(path, error.strerror)) from error
+    return path
+
+
+def write_whole(path: Path, write: Callable[[Path], object]) -> Path:
+    """Write beside the path and rename, so that a file under this name is always whole.
+
+    Raises:
+        ValueError: when the folder cannot be written.
+    """
+    part = _part(path)
+    try:
+        write(part)
+        part.replace(path)
+    except OSError as error:
+        raise ValueError(_unwritable(path, error.strerror or error)) from error
+    finally:
+        part.unlink(missing_ok=True)
+    return path
+
+
+def _part(path: Path) -> Path:
+    """Where a file is written before it is whole."""
+    return path.with_name(f".part-{path.name}")
+
+
+def _unwritable(path: Path, reason: object) -> str:
+    return f"cannot write '{path}': {reason}. Choose a folder that you may write to."
+
+
 def save(dataset: xr.Dataset, path: str | Path) -> Path:
     """Write the dataset as NetCDF (h5netcdf) and return the path.
 
     Raises:
         ValueError: when the path does not end in ``.nc`` or its folder cannot be written.
     """
-    path = Path(path)
-    if path.suffix != ".nc":
-        raise ValueError(f"a result is saved as NetCDF: the path must end in '.nc', got '{path}'")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        dataset.to_netcdf(path, engine="h5netcdf")
-    except OSError as error:
-        raise ValueError(
-            f"cannot write '{path}': {error.strerror or error}. Choose a folder that you may write to."
-        ) from error
-    return path
+    return write_whole(check_path(path, ".nc"), lambda part: dataset.to_netcdf(part, engine="h5netcdf"))
 
 
 def open(path: str | Path) -> xr.Dataset:  # noqa: A001 (the public name is mc.open)

@@ -32,6 +32,7 @@ __all__ = [
     "iter_segment",
     "last_dataset",
     "make_sweep",
+    "standard_sweeps",
     "sweep_perturbation",
     "sweep_plane",
     "sweep_samples",
@@ -88,6 +89,18 @@ def iter_perturbation(
     """As :func:`sweep_perturbation`, one repeat more at a time."""
     chosen = {} if strengths is None else {"strength": tuple(strengths)}
     return _iterate("perturbation", modes, {"perturbation": kind, **chosen, **settings})
+
+
+def standard_sweeps(splits: Sequence[str] = ("test",), resolution: int = 33) -> list[Sweep]:
+    """What a standard report shows: map, segments, unit-wise Bernoulli(½) draws and robustness, at eleven strengths."""
+    common = {"strength": tuple(k / 10 for k in range(11)), "splits": tuple(splits)}
+    return [
+        PlaneSweep(resolution=resolution, **common),
+        SegmentSweep(points=33, alignment="identity", splits=tuple(splits)),
+        SegmentSweep(points=33, **common),
+        SamplesSweep(**common),
+        PerturbationSweep(**common),
+    ]
 
 
 def sweep_segment(modes: ModeSet, start: float = 0.0, end: float = 1.0, **settings: Any) -> xr.Dataset:

@@ -76,12 +76,15 @@ class Sweep:
     """The settings that every sweep takes. A sweep is a value: equal settings give equal results.
 
     Attributes:
-        a, b: names of the modes; b is permuted onto a.
+        a: name of the mode at coefficient 0.
+        b: name of the mode at coefficient 1, whose units are permuted onto those of a.
         alignment: method of :func:`~modecomb_viz.align`; "identity" for the naive combination.
-        perturbation, strength: kind and strength of the matching perturbation; a list of strengths adds the
-            dimension ``strength``.
+        perturbation: kind of the matching perturbation, "shuffle" or "noise".
+        strength: of the perturbation, in [0, 1]; a list adds the dimension ``strength``.
         splits: "test", "train" or both.
-        seed: of draws and random directions. alignment_seed, perturbation_seed: of these.
+        seed: of draws and random directions.
+        alignment_seed: of the order in which groups are matched.
+        perturbation_seed: of the units that are moved, or of the noise.
         device: default: the GPU if there is one.
         precision: "float32" or "float64".
         max_memory: bytes of weights and activations held at once.
@@ -137,7 +140,13 @@ class Sweep:
 
 @dataclass(frozen=True, kw_only=True)
 class LawSettings:
-    """Settings of a law of coefficients; ``parameters`` are filled up with the law's defaults."""
+    """Settings of a law of coefficients.
+
+    Attributes:
+        distribution: constant, uniform, bernoulli, normal or beta.
+        parameters: of the law; what is not given takes the law's default.
+        granularity: what shares one coefficient: model, layer, unit or weight.
+    """
 
     distribution: str = "bernoulli"
     parameters: dict[str, float] = field(default_factory=dict)

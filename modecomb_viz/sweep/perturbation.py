@@ -25,10 +25,14 @@ __all__ = ["PerturbationSweep"]
 
 @dataclass(frozen=True, kw_only=True)
 class PerturbationSweep(Sweep):
-    """Loss and accuracy at Λ = ``coefficient`` · 1, churn and lost objective, for every strength and ``repeats`` seeds.
+    """Loss, accuracy, churn and lost objective at Λ = ``coefficient`` · 1 under perturbations of the matching.
 
-    Repeat r perturbs with ``perturbation_seed + r``; one repeat uses the same seed at all strengths. The
-    references are those of the unperturbed alignment.
+    The references are those of the unperturbed alignment.
+
+    Attributes:
+        strength: one or more strengths in [0, 1].
+        repeats: perturbations per strength; repeat r has the seed ``perturbation_seed + r`` at all strengths.
+        coefficient: λ of the network that is measured; ½ is the midpoint.
     """
 
     name: ClassVar[str] = "perturbation"

@@ -44,8 +44,10 @@ class PlaneSweep(LawSettings, Sweep):
         margin: every side is extended by margin times its length.
         z: for the split plane: "draw" (one draw of the law at the granularity, from ``seed``), a number of first
             layers, or names of layers.
-        c, coordinates: for three modes: the third mode, and "affine" or "orthonormal" axes.
-        distribution, parameters, granularity: of the draw z; the random plane uses the granularity.
+        c: for three modes: the third mode, aligned to a as well.
+        coordinates: for three modes: "affine" or "orthonormal" axes.
+
+    Distribution, parameters and granularity are those of the draw z; the random plane uses the granularity.
     """
 
     name: ClassVar[str] = "plane"

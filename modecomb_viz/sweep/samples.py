@@ -17,9 +17,12 @@ __all__ = ["SamplesSweep"]
 
 @dataclass(frozen=True, kw_only=True)
 class SamplesSweep(LawSettings, Sweep):
-    """Loss and accuracy of ``n`` independent draws Λ of a law, and of A, B, the midpoint and the naive midpoint.
+    """Loss and accuracy of independent draws Λ of a law, and of A, B, the midpoint and the naive midpoint.
 
     Draw i depends on ``(seed, i)`` and the law alone, so a longer sweep begins with the draws of a shorter one.
+
+    Attributes:
+        n: number of draws.
     """
 
     name: ClassVar[str] = "samples"

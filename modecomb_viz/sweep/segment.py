@@ -17,9 +17,12 @@ __all__ = ["SegmentSweep"]
 
 @dataclass(frozen=True, kw_only=True)
 class SegmentSweep(Sweep):
-    """Loss and accuracy along Λ(t) = t·1, t from ``start`` to ``end`` in ``points`` equidistant steps.
+    """Loss and accuracy along Λ(t) = t·1.
 
-    0 is A, 1 is π(B); values outside [0, 1] extrapolate. An odd number of points contains the midpoint.
+    Attributes:
+        start: first t; 0 is A, 1 is π(B), values outside [0, 1] extrapolate.
+        end: last t.
+        points: equidistant values of t; an odd number contains the midpoint.
     """
 
     name: ClassVar[str] = "segment"

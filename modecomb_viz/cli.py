@@ -1,0 +1,280 @@
+"""The command line: ``modecomb …``. Every sweep takes the settings of its class, under the same names and defaults."""
+
+import inspect
+import json
+import re
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import MISSING, Field, fields
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    help="Explore the hypercube between two trained, permutation-aligned networks.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    add_completion=False,
+)
+
+_MODES = typer.Option(help="Name in the catalogue (see `modecomb modes`), or a folder made by `modecomb train`.")
+_ROOT = typer.Option(help="Folder of data sets in torchvision's layout; default: MODECOMB_DATA.")
+_OUT_REPORT = typer.Option(help="The page to write; ends in .html.")
+
+
+@contextmanager
+def _progress(text: str) -> Iterator[Callable[[int, int], None]]:
+    """A progress bar on stderr; yields ``report(done, total)``."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task(text)
+        yield lambda done, total: progress.update(task, completed=done, total=total)
+
+
+def _run(sweep: Any, modes: Any):
+    """The final Dataset of a sweep, with progress on the way."""
+    from modecomb_viz.executor import Progress as Points
+    from modecomb_viz.sweep import last_dataset
+
+    def steps(report):
+        for step in sweep.steps(modes):
+            if isinstance(step, Points):
+                report(step.done, step.total)
+            yield step
+
+    with _progress(sweep.name) as report:
+        return last_dataset(steps(report))
+
+
+@app.command()
+def modes():
+    """List the embedded mode sets: architecture, size, data, accuracies.
+
+    Example: modecomb modes
+    """
+    from modecomb_viz.architectures import params_of
+    from modecomb_viz.checkpoints import catalogue, mode_metadata, read_recipe
+
+    table = Table("name", "architecture", "parameters", "data", "test accuracy", title="Embedded modes", box=None)
+    for name, folder in catalogue().items():
+        recipe = read_recipe(folder / "recipe.toml")
+        size = sum(tensor.numel() for tensor in params_of(recipe.build()).values())
+        accuracies = (
+            f"{mode} {mode_metadata(folder / f'{mode}.safetensors')['test_accuracy']:.3f}" for mode in recipe.seeds
+        )
+        options = ", ".join(f"{k}={v}" for k, v in recipe.architecture.items() if k != "name")
+        table.add_row(
+            name, f"{recipe.architecture['name']}({options})", f"{size:,}", recipe.data, ", ".join(accuracies)
+        )
+    Console(width=None if sys.stdout.isatty() else 160).print(table, markup=False)
+
+
+@app.command()
+def train(
+    recipe: Annotated[Path, typer.Argument(help="A recipe.toml; those of the embedded modes are examples.")],
+    out: Annotated[Path | None, typer.Option(help="Folder to write; default: that of the recipe.")] = None,
+    root: Annotated[Path | None, _ROOT] = None,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:0; default: the GPU if there is one.")] = None,
+):
+    """Train every mode of a recipe and write it with its measured accuracies.
+
+    Example: modecomb train recipe.toml --out my-modes
+    """
+    from modecomb_viz.training import train_modes
+
+    with _progress("train") as report:
+        written = train_modes(
+            recipe, out=out, root=root, device=device, on_step=lambda _, done, all_: report(done, all_)
+        )
+    for mode, measured in written.items():
+        typer.echo(f"{mode}: " + ", ".join(f"{key} {value:.4g}" for key, value in measured.items()))
+
+
+@app.command()
+def align(
+    modes: Annotated[str, _MODES],
+    a: Annotated[str, typer.Option(help="The mode that stays.")] = "A",
+    b: Annotated[str, typer.Option(help="The mode whose units are permuted.")] = "B",
+    method: Annotated[str, typer.Option(help="weight_matching, identity or random.")] = "weight_matching",
+    seed: Annotated[int, typer.Option(help="Order of the groups and random starts.")] = 0,
+    restarts: Annotated[int, typer.Option(help="Starts of weight matching; the best is taken.")] = 1,
+    out: Annotated[Path | None, typer.Option(help="Where to save the aligned B; ends in .safetensors.")] = None,
+):
+    """Permute the units of one mode onto those of another, and say what the matching reached.
+
+    Example: modecomb align --modes digits-mlp --restarts 4 --out aligned-B.safetensors
+    """
+    from modecomb_viz.alignment import align, matching_objective
+    from modecomb_viz.checkpoints import open_modes, save_params
+    from modecomb_viz.results import check_path
+
+    if out is not None:
+        check_path(out, ".safetensors")
+    opened = open_modes(modes)
+    params_a, params_b = opened.mode(a), opened.mode(b)
+    options = {"restarts": restarts} if method == "weight_matching" else {}
+    alignment = align(opened.spec, params_a, params_b, method, seed, **options)
+    typer.echo(f"objective before: {matching_objective(opened.spec, params_a, params_b):.6g}")
+    typer.echo(f"objective after:  {alignment.objective[-1]:.6g} ({len(alignment.objective) - 1} improving steps)")
+    if len(alignment.restarts) > 1:
+        typer.echo("restarts:         " + ", ".join(f"{value:.6g}" for value in alignment.restarts))
+    if out is not None:
+        metadata = {
+            "modes": modes,
+            "a": a,
+            "b": b,
+            "method": method,
+            "seed": seed,
+            "objective": alignment.objective[-1],
+        }
+        typer.echo(f"wrote {save_params(alignment.params, out, metadata)}")
+
+
+def _attribute_help(sweep: type) -> dict[str, str]:
+    """What the docstrings of a sweep and its bases say about their attributes."""
+    texts = {}
+    for cls in reversed(sweep.__mro__):
+        section = re.search(r"Attributes:\n(.*?)(?:\n\s*\n|\Z)", inspect.cleandoc(cls.__doc__ or ""), re.DOTALL)
+        for entry in re.split(r"\n    (?! )", "\n" + section[1] if section else ""):
+            names, _, text = " ".join(entry.split()).replace("``", "").partition(": ")
+            texts.update({name.strip(): re.sub(r":\w+:`[~.\w]*?(\w+)`", r"\1", text) for name in names.split(",")})
+    return texts
+
+
+#: How a field that is no plain value is given on the command line: type, and what becomes of it.
+_SPECIAL: dict[str, tuple[Any, Callable[[Any], Any]]] = {
+    "strength": (list[float], lambda values: values[0] if len(values) == 1 else tuple(values)),
+    "splits": (list[str], tuple),
+    "parameters": (list[str], lambda texts: dict(map(_parameter, texts))),
+    "z": (str, lambda text: int(text) if text.isdigit() else text if text == "draw" else tuple(text.split(","))),
+}
+
+
+def _parameter(text: str) -> tuple[str, float]:
+    name, _, value = text.partition("=")
+    try:
+        return name, float(value)
+    except ValueError:
+        raise ValueError(f"a parameter of the law is given as NAME=NUMBER, such as p=0.3; got '{text}'.") from None
+
+
+def _option(field: Field, help_text: str) -> inspect.Parameter:
+    """The command-line option of one field: the same name, the same default."""
+    kind = _SPECIAL[field.name][0] if field.name in _SPECIAL else field.type
+    default = field.default_factory() if field.default is MISSING else field.default
+    if field.name in ("strength", "splits"):
+        default = list(default) if isinstance(default, tuple) else [default]
+    flags = [f"--{field.name.replace('_', '-')}", *([f"-{field.name}"] if len(field.name) == 1 else [])]
+    return inspect.Parameter(
+        field.name,
+        inspect.Parameter.KEYWORD_ONLY,
+        default=[] if field.name == "parameters" else default,
+        annotation=Annotated[kind, typer.Option(*flags, help=help_text)],
+    )
+
+
+def _sweep_command(name: str) -> Callable[..., None]:
+    """The command of a sweep: its options are the fields of the sweep's class."""
+    from modecomb_viz.sweep import SWEEPS
+
+    sweep = SWEEPS[name]
+    texts = _attribute_help(sweep)
+    options = [_option(field, texts.get(field.name, "")) for field in fields(sweep)]
+
+    def command(modes: str, out: Path, **settings: Any):
+        from modecomb_viz.checkpoints import open_modes
+        from modecomb_viz.results import check_path, save
+
+        check_path(out, ".nc")
+        chosen = {key: _SPECIAL[key][1](value) if key in _SPECIAL else value for key, value in settings.items()}
+        made = sweep(**chosen)
+        dataset = _run(made, open_modes(modes))
+        typer.echo(f"wrote {save(dataset, out)} in {dataset.attrs['wall_time']:.3g} s of computing")
+
+    required = [
+        inspect.Parameter("modes", inspect.Parameter.KEYWORD_ONLY, annotation=Annotated[str, _MODES]),
+        inspect.Parameter(
+            "out", inspect.Parameter.KEYWORD_ONLY, annotation=Annotated[Path, typer.Option(help="Result; ends in .nc.")]
+        ),
+    ]
+    command.__signature__ = inspect.Signature([*required, *options])
+    command.__annotations__ = {p.name: p.annotation for p in (*required, *options)}
+    summary = inspect.cleandoc(sweep.__doc__).partition("\n")[0].replace("``", "")
+    command.__doc__ = f"{summary}\n\nExample: modecomb {name} --modes digits-mlp --out {name}.nc"
+    return command
+
+
+for _name in ("segment", "plane", "samples", "perturbation"):
+    app.command(_name)(_sweep_command(_name))
+
+
+@app.command()
+def report(
+    results: Annotated[list[Path] | None, typer.Argument(help="Results of sweeps, .nc.")] = None,
+    out: Annotated[Path, _OUT_REPORT] = Path("report.html"),
+    standard: Annotated[
+        str | None, typer.Option(help="Compute all that a standard report of these modes needs.")
+    ] = None,
+    splits: Annotated[list[str], typer.Option(help="For --standard: test, train or both.")] = ["test"],  # noqa: B006
+    resolution: Annotated[int, typer.Option(help="For --standard: points per side of the map.")] = 33,
+    title: Annotated[str | None, typer.Option(help="Heading of the page.")] = None,
+):
+    """Write one HTML page that opens without a network and keeps its sliders.
+
+    Example: modecomb report --standard digits-mlp --out report.html
+    """
+    from modecomb_viz.report import save_report
+    from modecomb_viz.results import check_path
+    from modecomb_viz.results import open as open_result
+
+    check_path(out, ".html")
+    if bool(results) == bool(standard):
+        raise ValueError(
+            "give either results to show, or --standard with a mode set to compute; not both, not neither."
+        )
+    datasets = [open_result(path) for path in results or []]
+    if standard:
+        from modecomb_viz.checkpoints import open_modes
+        from modecomb_viz.sweep import standard_sweeps
+
+        opened = open_modes(standard)
+        datasets = [_run(sweep, opened) for sweep in standard_sweeps(splits, resolution)]
+    save_report(datasets, out, title=title or f"Mode combinability of {standard or 'stored results'}")
+    typer.echo(f"wrote {out} ({out.stat().st_size / 2**20:.1f} MiB)")
+
+
+@app.command()
+def bench(
+    json_path: Annotated[Path | None, typer.Option("--json", help="Also write the figures as JSON.")] = None,
+    resolution: Annotated[int, typer.Option(help="Points per side of the maps.")] = 17,
+):
+    """Measure this machine: matrix multiply, the plain loop, and our engine on maps of the embedded modes.
+
+    Example: modecomb bench --json bench.json
+    """
+    from modecomb_viz.bench import as_table, run_bench
+    from modecomb_viz.results import check_path
+
+    if json_path is not None:
+        check_path(json_path, ".json")
+    figures = run_bench(resolution)
+    Console(width=None if sys.stdout.isatty() else 140).print(as_table(figures))
+    if json_path is not None:
+        json_path.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+
+
+def main():
+    """Run the command line: a ValueError becomes one line on stderr and exit code 2."""
+    try:
+        app()
+    except ValueError as error:
+        typer.echo(f"error: {error}", err=True)
+        sys.exit(2)
