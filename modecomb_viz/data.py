@@ -4,12 +4,14 @@
 the environment variable ``MODECOMB_DATA`` names; nothing is downloaded.
 """
 
+import gzip
 import hashlib
 import os
 import warnings
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 import torch
@@ -78,14 +80,22 @@ def _data_root(name: str, root: Path | None) -> Path:
 
 
 def _torchvision_dataset(name: str, root: Path, train: bool):
+    """torchvision's data set; a folder that holds only MNIST's compressed files is read through an unpacked copy."""
     datasets = _import_torchvision_datasets()
-    try:
-        return getattr(datasets, name)(root, train=train, download=False)
-    except RuntimeError as error:
-        raise ValueError(
-            f"the data set '{name}' is not in '{root}' ({error}). Download it there once with "
-            f"torchvision.datasets.{name}('{root}', download=True)."
-        ) from error
+    with TemporaryDirectory() as unpacked:
+        source = root / name / "raw"
+        if not list(source.glob("*-ubyte")) and (packed := list(source.glob("*-ubyte.gz"))):
+            root = Path(unpacked)
+            (root / name / "raw").mkdir(parents=True)
+            for path in packed:
+                (root / name / "raw" / path.stem).write_bytes(gzip.decompress(path.read_bytes()))
+        try:
+            return getattr(datasets, name)(root, train=train, download=False)
+        except RuntimeError as error:
+            raise ValueError(
+                f"the data set '{name}' is not in '{root}' ({error}). Download it there once with "
+                f"torchvision.datasets.{name}('{root}', download=True)."
+            ) from error
 
 
 def _as_split(dataset, mean: tuple[float, ...], std: tuple[float, ...]) -> Split:

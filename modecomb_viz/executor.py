@@ -12,7 +12,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Generator, Hashable
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 
@@ -70,6 +70,7 @@ class Job:
             listener(value)
 
 
+@runtime_checkable
 class Queue(Protocol):
     """What a state needs of an executor."""
 

@@ -46,7 +46,7 @@ SWEEPS: dict[str, type[Sweep]] = {
 
 
 def make_sweep(name: str, settings: Mapping[str, Any]) -> Sweep:
-    """A sweep from its settings; what is no setting is taken as a parameter of the law.
+    """A sweep from its settings; lists become tuples, and what is no setting is taken as a parameter of the law.
 
     Raises:
         ValueError: for an unknown sweep, setting or parameter, or a value that is not allowed.
@@ -54,7 +54,7 @@ def make_sweep(name: str, settings: Mapping[str, Any]) -> Sweep:
     if name not in SWEEPS:
         raise ValueError(f"sweep must be one of {', '.join(SWEEPS)}, got {name!r}.")
     known = {field.name for field in fields(SWEEPS[name])}
-    given = {key: value for key, value in settings.items() if key in known}
+    given = {k: tuple(v) if isinstance(v, list) else v for k, v in settings.items() if k in known}
     rest = {key: value for key, value in settings.items() if key not in known}
     if rest and not issubclass(SWEEPS[name], LawSettings):
         raise ValueError(f"a {name} sweep takes no {', '.join(rest)}; it takes {', '.join(sorted(known))}.")

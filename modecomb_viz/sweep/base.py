@@ -109,9 +109,6 @@ class Sweep:
     max_memory: int | None = None
 
     def __post_init__(self):
-        for name in self.__dataclass_fields__:
-            if isinstance(value := getattr(self, name), list):
-                object.__setattr__(self, name, tuple(value))
         check_choice("alignment", self.alignment, list(METHODS))
         check_choice("perturbation", self.perturbation, list(PERTURBATIONS))
         check_precision(self.precision)

@@ -1,0 +1,38 @@
+"""What all tests share: mode sets opened once, data that may be absent, a GPU that may be absent."""
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+import modecomb_viz as mc
+
+
+@pytest.fixture(scope="session")
+def digits():
+    """The embedded MLP on digits."""
+    return mc.open_modes("digits-mlp")
+
+
+@pytest.fixture(scope="session")
+def batchnorm():
+    """The embedded convnet with BatchNorm."""
+    return mc.open_modes("digits-convnet")
+
+
+@pytest.fixture(scope="session")
+def mnist_root():
+    """The folder that MODECOMB_DATA names, if it holds MNIST."""
+    root = os.environ.get("MODECOMB_DATA")
+    if not root or not (Path(root) / "MNIST").is_dir():
+        pytest.skip("needs MNIST: set MODECOMB_DATA to a folder that holds it in torchvision's layout")
+    return root
+
+
+def pytest_collection_modifyitems(items):
+    if torch.cuda.is_available():
+        return
+    for item in items:
+        if "gpu" in item.keywords:
+            item.add_marker(pytest.mark.skip(reason="needs an NVIDIA GPU: torch finds none"))

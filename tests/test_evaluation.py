@@ -1,0 +1,143 @@
+"""Evaluating many points at once gives what one network at a time gives."""
+
+import numpy as np
+import pytest
+import reference
+import torch
+from cases import SMALL
+from explained import explains
+from torch.func import functional_call
+
+import modecomb_viz as mc
+from modecomb_viz.data import Split
+from modecomb_viz.evaluation import evaluate, make_plan, resolve_device
+from modecomb_viz.hypercube import sample_coefficients
+
+
+def problem(case, points=5, dtype=torch.float64):
+    """Stacked networks and a split."""
+    draws = sample_coefficients(case.spec(), "uniform", n=points)
+    stacked = mc.combine(case.params(0, dtype), case.params(1, dtype), draws)
+    x = case.inputs(11, dtype)
+    return case.model().to(dtype), stacked, Split(x, torch.arange(11) % 5)
+
+
+@pytest.mark.parametrize("case", SMALL, ids=lambda case: case.name)
+@pytest.mark.parametrize("strategy", ["loop", "vmap"])
+def test_many_at_once_equal_one_by_one(case, strategy):
+    model, stacked, split = problem(case)
+    got = evaluate(model, stacked, split, ("loss", "accuracy", "logits"), strategy=strategy)
+    for i in range(5):
+        params = {name: tensor[i] for name, tensor in stacked.items()}
+        loss, accuracy = reference.loss_and_accuracy(model, params, *split)
+        assert got["loss"][i].item() == pytest.approx(loss, rel=1e-10)
+        assert got["accuracy"][i].item() == pytest.approx(accuracy, abs=1e-12)
+        with torch.no_grad():
+            torch.testing.assert_close(
+                got["logits"][i], functional_call(model, params, (split.x,)), rtol=1e-9, atol=1e-10
+            )
+
+
+@pytest.mark.parametrize("strategy", ["loop", "vmap"])
+@pytest.mark.parametrize("case", SMALL, ids=lambda case: case.name)
+def test_chunking_does_not_matter(case, strategy):
+    model, stacked, split = problem(case, dtype=torch.float32)
+    whole = evaluate(model, stacked, split, strategy=strategy)
+    one = {name: tensor[0] for name, tensor in stacked.items()}
+    least = next(m for m in range(2000, 10**8, 2000) if fits(model, one, split, m))
+    plan = make_plan(model, one, split, strategy=strategy, max_memory=least)
+    assert (plan.points, plan.examples) < (1, 11)
+    pieces = evaluate(model, stacked, split, strategy=strategy, max_memory=least)
+    torch.testing.assert_close(pieces["loss"], whole["loss"], rtol=1e-6, atol=1e-9)
+    assert torch.equal(pieces["accuracy"], whole["accuracy"])
+
+
+def fits(model, params, split, memory):
+    try:
+        make_plan(model, params, split, max_memory=memory)
+    except ValueError:
+        return False
+    return True
+
+
+def test_plan_ignores_views_and_keeps_the_digits_whole(digits):
+    plan = make_plan(digits.model, digits.params["A"], digits.test)
+    assert (plan.strategy, plan.points, plan.examples) == ("loop", 1, len(digits.test.y))
+
+
+def test_order_of_the_data_does_not_matter(digits):
+    stacked = {name: tensor[None] for name, tensor in digits.params["A"].items()}
+    order = torch.randperm(len(digits.test.y), generator=torch.Generator().manual_seed(0))
+    straight = evaluate(digits.model, stacked, digits.test)
+    shuffled = evaluate(digits.model, stacked, Split(digits.test.x[order], digits.test.y[order]))
+    torch.testing.assert_close(straight["loss"], shuffled["loss"], rtol=1e-6, atol=0)
+    assert torch.equal(straight["accuracy"], shuffled["accuracy"])
+
+
+def test_end_points_give_the_logits_of_the_ends(digits):
+    aligned = mc.align(digits.spec, digits.params["A"], digits.params["B"]).params
+    for value, params in ((0.0, digits.params["A"]), (1.0, aligned)):
+        draw = sample_coefficients(digits.spec, "constant", value=value)
+        got = evaluate(digits.model, mc.combine(digits.params["A"], aligned, draw), digits.test, ("logits",))["logits"]
+        with torch.no_grad():
+            assert torch.equal(got[0], functional_call(digits.model, params, (digits.test.x,)))
+
+
+def test_nan_is_kept(digits):
+    stacked = {name: torch.stack([t, t]) for name, t in digits.params["A"].items()}
+    stacked["fc1.bias"][1, 0] = torch.nan
+    got = evaluate(digits.model, stacked, digits.test)
+    assert got["loss"][0].isfinite()
+    assert got["loss"][1].isnan()
+    assert got["accuracy"][1].isnan()
+
+
+def test_nothing_is_changed(digits):
+    before = {name: tensor.clone() for name, tensor in digits.model.state_dict().items()}
+    rng = torch.get_rng_state()
+    mc.sweep_plane(digits, resolution=3)
+    assert torch.equal(rng, torch.get_rng_state())
+    assert all(torch.equal(before[name], tensor) for name, tensor in digits.model.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"quantities": ("los",)}, ["los", "loss, accuracy, logits"]),
+        ({"device": "gpu"}, ["'gpu'", "'cpu', 'cuda'"]),
+        ({"strategy": "magic"}, ["'loop' or 'vmap'", "'magic'"]),
+        ({"max_memory": 10}, ["max_memory = 10 bytes", "which needs"]),
+    ],
+)
+def test_bad_arguments_are_explained(digits, change, words):
+    stacked = {name: tensor[None] for name, tensor in digits.params["A"].items()}
+    with explains(*words):
+        evaluate(digits.model, stacked, digits.test, **change)
+
+
+def test_training_mode_is_refused(digits):
+    model = mc.open_modes("digits-mlp").model.train()
+    stacked = {name: tensor[None] for name, tensor in digits.params["A"].items()}
+    with pytest.raises(ValueError, match="training mode"):
+        evaluate(model, stacked, digits.test)
+    model.eval()
+
+
+def test_no_point_is_refused(digits):
+    stacked = {name: tensor[None][:0] for name, tensor in digits.params["A"].items()}
+    with pytest.raises(ValueError, match="holds no point"):
+        evaluate(digits.model, stacked, digits.test)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="about machines without a GPU")
+def test_an_absent_gpu_is_said():
+    with pytest.raises(ValueError, match="torch finds no GPU here"):
+        resolve_device("cuda")
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("name", ["digits-mlp", "digits-resnet", "digits-convnet"])
+def test_gpu_agrees_with_cpu(name):
+    modes = mc.open_modes(name)
+    cpu, gpu = (mc.sweep_plane(modes, resolution=9, device=device) for device in ("cpu", "cuda"))
+    np.testing.assert_allclose(gpu.loss, cpu.loss, rtol=2e-3, atol=1e-4)

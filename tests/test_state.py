@@ -1,0 +1,214 @@
+"""The state and its results, without a widget and without a browser."""
+
+import threading
+from queue import Queue as Mailbox
+
+import pytest
+import xarray as xr
+from explained import explains
+
+import modecomb_viz as mc
+from modecomb_viz.data import Split
+from modecomb_viz.executor import Executor, InlineExecutor, Progress
+from modecomb_viz.hypercube import LAWS
+from modecomb_viz.state import ExplorerState, Results, law_parameter
+
+QUICK = {"resolution": 9, "draws": 8}
+
+
+@pytest.fixture
+def state():
+    return ExplorerState("digits-mlp", **QUICK)
+
+
+@pytest.fixture
+def results(state):
+    return Results(state, InlineExecutor())
+
+
+def test_everything_is_there_at_once(results):
+    assert set(results.datasets) == {"plane", "samples", "naive", "aligned"}
+    assert (results.progress, results.error) == ({}, "")
+
+
+def test_the_results_are_those_of_the_sweeps(state, results, digits):
+    state.param.update(strength=0.4, perturbation_seed=3, distribution="normal", normal_std=0.5, granularity="layer")
+    expected = mc.sweep_plane(
+        digits, resolution=9, strength=0.4, perturbation_seed=3, distribution="normal", std=0.5, granularity="layer"
+    )
+    xr.testing.assert_equal(results.datasets["plane"], expected)
+    xr.testing.assert_equal(
+        results.datasets["perturbed"], mc.sweep_segment(digits, points=33, strength=0.4, perturbation_seed=3)
+    )
+
+
+def test_strength_changes_only_what_depends_on_it(state, results):
+    before = dict(results.datasets)
+    state.strength = 0.5
+    after = results.datasets
+    assert all(after[topic] is before[topic] for topic in ("naive", "aligned"))
+    assert all(after[topic] is not before[topic] for topic in ("plane", "samples"))
+    state.strength = 0.0
+    assert "perturbed" not in results.datasets
+
+
+@pytest.mark.parametrize("law", list(LAWS))
+def test_sliders_of_the_distribution_move_the_map(state, results, law):
+    state.distribution = law
+    before = results.datasets["plane"]
+    name = next(iter(LAWS[law].parameters))
+    setattr(state, law_parameter(law, name), 0.3)
+    assert results.error == ""
+    assert not results.datasets["plane"].loss.equals(before.loss)
+
+
+def test_what_was_computed_is_shown_again_at_once(state, results):
+    first = results.datasets["plane"]
+    state.strength = 0.5
+    state.strength = 0.0
+    assert results.datasets["plane"] is first
+
+
+def test_quantity_computes_nothing(state, results):
+    before = results.datasets
+    state.quantity = "accuracy"
+    assert results.datasets is before
+
+
+def test_an_error_is_said_and_nothing_is_lost(state, results):
+    before = results.datasets
+    state.b = "A"
+    assert results.error == "A and B are both network 'A'. Choose two different networks."
+    assert results.datasets is before
+    state.b = "B"
+    assert results.error == ""
+
+
+def test_an_error_of_the_computation_is_said_too(state, results):
+    state.param.update(aligned=False, perturbation="noise", strength=0.5)
+    assert "kind 'noise' perturbs the similarities" in results.error
+    assert "plane" in results.datasets
+    state.perturbation = "shuffle"
+    assert results.error == ""
+    assert results.progress == {}
+
+
+def test_bounds_are_enforced(state):
+    with pytest.raises(ValueError, match="strength"):
+        state.strength = 1.5
+    state.param.update(distribution="uniform", uniform_low=0.9, uniform_high=0.1)
+    with explains("uniform needs low ≤ high", "low=0.9", "high=0.1"):
+        state.sweeps()
+
+
+@pytest.mark.parametrize(
+    ("choices", "words"),
+    [
+        ({"modes_name": "digits"}, ["modes_name must be one of", "digits-mlp", "'digits'", "stays at digits-mlp"]),
+        ({"strength": "1.5"}, ["strength must be a number from 0 to 1", "'1.5'", "stays at 0"]),
+        ({"bernoulli_p": "-1"}, ["bernoulli_p must be a number from 0 to 1", "'-1'"]),
+        ({"resolution": "0"}, ["resolution must be one of 9, 17, 33", "'0'"]),
+        ({"resolution": "10000"}, ["resolution must be one of 9, 17, 33", "'10000'"]),
+        ({"draws": "many"}, ["draws must be a whole number from 8 to 512", "'many'"]),
+        ({"aligned": "maybe"}, ["aligned must be one of true, false", "'maybe'"]),
+        ({"colour": "red"}, ["there is no choice 'colour'", "strength"]),
+    ],
+)
+def test_choices_from_text_are_explained(state, choices, words):
+    (fault,) = state.choose({**choices, "seed": "7"})
+    assert all(word in fault for word in words), fault
+    assert state.seed == 7
+
+
+def test_choices_from_text_are_taken(state):
+    choices = {"modes_name": "digits-resnet", "strength": "0.25", "aligned": "false", "resolution": "33", "draws": "16"}
+    assert state.choose(choices) == []
+    assert {name: str(getattr(state, name)).lower() for name in choices} == choices
+
+
+def test_own_modes_stand_beside_the_catalogue(digits):
+    params = {"left": digits.params["A"], "right": digits.params["C"]}
+    split = Split(digits.test.x[:50], digits.test.y[:50])
+    own = mc.ModeSet(name="mine", model=digits.model, params=params, test=split, train=split)
+    state = ExplorerState(own, **QUICK)
+    assert (state.a, state.b) == ("left", "right")
+    results = Results(state, InlineExecutor())
+    assert results.error == ""
+    assert set(state.param.modes_name.objects) == {"mine", "digits-mlp", "digits-resnet", "digits-convnet"}
+    state.modes_name = "digits-mlp"
+    assert (state.a, state.b, state.c) == ("A", "B", "C")
+    assert results.error == ""
+
+
+@pytest.mark.parametrize("plane", ["split", "random", "three_modes"])
+@pytest.mark.parametrize("name", ["digits-mlp", "digits-convnet"])
+def test_every_plane_of_every_kind(name, plane):
+    state = ExplorerState(name, plane=plane, z_kind="layers", coordinates="orthonormal", margin=0.3, **QUICK)
+    results = Results(state, InlineExecutor())
+    assert results.error == ""
+    assert mc.recipe(results.datasets["plane"])["plane"] == plane
+
+
+class Live:
+    """Results whose publications are applied by the test, one at a time."""
+
+    def __init__(self, **choices):
+        self.calls = Mailbox()
+        self.state = ExplorerState("digits-mlp", draws=8, **choices)
+        self.results = Results(self.state, Executor(threads=1), self.calls.put)
+
+    def until(self, condition):
+        while not condition():
+            self.calls.get(timeout=30)()
+
+
+def test_coarse_first_then_finer_then_whole():
+    live, sizes = Live(resolution=33), []
+    live.results.param.watch(
+        lambda event: sizes.append(event.new["plane"].sizes["u"]) if "plane" in event.new else None, "datasets"
+    )
+    live.until(lambda: not live.results.progress)
+    assert list(dict.fromkeys(sizes)) == [5, 9, 17, 33]
+
+
+def test_a_newer_move_cancels_the_older_work():
+    live = Live(resolution=33)
+    for strength in (0.1, 0.2, 0.3, 0.4, 0.5):
+        live.state.strength = strength
+    shown = set()
+    live.results.param.watch(
+        lambda event: shown.add(mc.recipe(event.new["plane"])["strength"]) if "plane" in event.new else None, "datasets"
+    )
+    live.until(lambda: not live.results.progress)
+    assert shown == {0.5}
+
+
+def test_progress_is_reported():
+    live, reports = Live(resolution=33), []
+    live.results.param.watch(lambda event: reports.append(event.new.get("plane")), "progress")
+    live.until(lambda: not live.results.progress)
+    done = [report.done for report in reports if isinstance(report, Progress)]
+    assert len(set(done)) > 2
+    assert done == sorted(done)
+
+
+def test_a_cancelled_session_hears_nothing_more():
+    live = Live(resolution=65)
+    live.until(lambda: "plane" in live.results.datasets)
+    live.results.cancel()
+    barrier = threading.Event()
+    live.results._executor.submit("probe", "probe", _signal(barrier))
+    assert barrier.wait(30)
+    while not live.calls.empty():
+        live.calls.get()()
+    assert live.results.datasets["plane"].sizes["u"] < 65
+
+
+def _signal(event):
+    from modecomb_viz.executor import Job
+
+    def steps():
+        event.set()
+        yield 1
+
+    return Job(steps, lambda value: None, lambda error: None)

@@ -1,0 +1,271 @@
+"""Sweeps: the right values under the right labels, coarse to fine, with everything needed to compute them again."""
+
+import json
+
+import numpy as np
+import pytest
+import xarray as xr
+from explained import explains
+
+import modecomb_viz as mc
+from modecomb_viz.executor import Progress
+from modecomb_viz.hypercube import grid_axis
+from modecomb_viz.sweep import SWEEPS, PlaneSweep, SegmentSweep, make_sweep
+from modecomb_viz.sweep.refinement import growing, levels, strides
+
+QUICK = {
+    "segment": {"points": 9},
+    "plane": {"resolution": 9},
+    "samples": {"n": 12},
+    "perturbation": {"strength": (0.0, 0.5, 1.0), "repeats": 2},
+}
+sweeps = pytest.mark.parametrize("name", list(SWEEPS))
+
+
+def last(steps):
+    return [step for step in steps if isinstance(step, xr.Dataset)][-1]
+
+
+@sweeps
+def test_dimensions_units_and_provenance(digits, name):
+    dims = {
+        "segment": ("split", "t"),
+        "plane": ("split", "v", "u"),
+        "samples": ("split", "sample"),
+        "perturbation": ("split", "strength", "repeat"),
+    }[name]
+    dataset = last(make_sweep(name, {**QUICK[name], "splits": ("test", "train")}).steps(digits))
+    assert dataset.loss.dims == dataset.accuracy.dims == dims
+    assert list(dataset.split.values) == ["test", "train"]
+    assert dataset.loss.attrs["units"] == "nats per example"
+    assert dataset.accuracy.attrs["units"] == "fraction"
+    assert all("units" in dataset[v].attrs and dataset[v].attrs["long_name"] for v in dataset.variables)
+    assert np.isfinite(dataset.loss).all()
+    assert {"recipe", "modes_hash", "data_hash", "device", "dtype", "versions", "wall_time", "plan"} <= set(
+        dataset.attrs
+    )
+    assert json.loads(dataset.attrs["modes_hash"])["A"] == digits.hashes["A"]
+    assert dataset.attrs["wall_time"] > 0
+
+
+@sweeps
+def test_a_list_of_strengths_adds_a_dimension(digits, name):
+    both = last(make_sweep(name, {**QUICK[name], "strength": [0.0, 0.6]}).steps(digits))
+    assert both.strength.values.tolist() == [0.0, 0.6]
+    for strength in (0.0, 0.6):
+        one = last(make_sweep(name, {**QUICK[name], "strength": strength}).steps(digits))
+        expected = one.isel(strength=0) if name == "perturbation" else one
+        np.testing.assert_array_equal(both.loss.sel(strength=strength), expected.loss)
+
+
+@sweeps
+def test_the_recipe_computes_the_same_values(digits, name):
+    dataset = last(make_sweep(name, QUICK[name]).steps(digits))
+    settings = mc.recipe(dataset)
+    assert settings.pop("sweep") == name
+    assert settings.pop("modes") == "digits-mlp"
+    again = last(make_sweep(name, settings).steps(digits))
+    xr.testing.assert_identical(again.drop_attrs(), dataset.drop_attrs())
+
+
+@sweeps
+def test_progress_counts_every_point_once(digits, name):
+    steps = list(make_sweep(name, {**QUICK[name], "splits": ("test", "train")}).steps(digits))
+    done = [step.done for step in steps if isinstance(step, Progress)]
+    assert done == sorted(done)
+    assert done[-1] == next(step.total for step in steps if isinstance(step, Progress))
+
+
+@pytest.mark.parametrize("resolution", [9, 10, 17])
+def test_planes_refine_in_nested_levels(digits, resolution):
+    datasets = list(mc.iter_plane(digits, "three_modes", resolution=resolution, margin=0.2))
+    final = datasets[-1]
+    assert final.sizes["u"] == final.sizes["v"] == resolution
+    assert [d.sizes["u"] for d in datasets] == [len(range(0, resolution, s)) for s in strides(resolution)]
+    for stride, level in zip(strides(resolution), datasets, strict=True):
+        coarse = final.isel(u=slice(None, None, stride), v=slice(None, None, stride))
+        np.testing.assert_array_equal(level.loss, coarse.loss)
+        assert (level.u.attrs["low"], level.u.attrs["high"]) == pytest.approx((-0.2, 1.2))
+    xr.testing.assert_identical(
+        final.drop_attrs(), mc.sweep_plane(digits, "three_modes", resolution=resolution, margin=0.2).drop_attrs()
+    )
+
+
+def test_samples_and_repeats_grow_without_changing(digits):
+    for datasets, dim in (
+        (list(mc.iter_samples(digits, n=20)), "sample"),
+        (list(mc.iter_perturbation(digits, [0.5], repeats=3)), "repeat"),
+    ):
+        sizes = [d.sizes[dim] for d in datasets]
+        assert sizes == sorted(set(sizes))
+        for dataset in datasets:
+            np.testing.assert_array_equal(dataset.loss, datasets[-1].loss.isel({dim: slice(dataset.sizes[dim])}))
+
+
+@pytest.mark.parametrize("resolution", [2, 3, 5, 12, 33])
+def test_levels_cover_the_grid_once(resolution):
+    points = np.concatenate([new for _, new in levels(resolution, 2)])
+    assert len(points) == resolution**2 == len({tuple(p) for p in points.tolist()})
+
+
+def test_growing_covers_the_sequence_once():
+    for n in (1, 8, 9, 100):
+        assert [i for start, stop in growing(n) for i in range(start, stop)] == list(range(n))
+
+
+def line_loss(modes, params_b, t):
+    a = modes.params["A"]
+    mixed = {name: ((1 - t) * w + t * params_b[name])[None] for name, w in a.items()}
+    return mc.evaluate(modes.model, mixed, modes.test)["loss"].item()
+
+
+def test_segment_is_the_line(digits):
+    aligned = mc.align(digits.spec, digits.params["A"], digits.params["B"]).params
+    segment = mc.sweep_segment(digits, -0.5, 1.5, points=5)
+    assert segment.t.values.tolist() == [-0.5, 0.0, 0.5, 1.0, 1.5]
+    for t, loss in zip(segment.t.values, segment.loss.sel(split="test").values, strict=True):
+        assert loss == pytest.approx(line_loss(digits, aligned, t), rel=1e-4)
+    naive = mc.sweep_segment(digits, points=3, alignment="identity")
+    assert naive.loss.values[0, 1] == pytest.approx(line_loss(digits, digits.params["B"], 0.5), rel=1e-4)
+
+
+def test_perturbed_segment_uses_the_perturbed_matching(digits):
+    alignment = mc.align(digits.spec, digits.params["A"], digits.params["B"])
+    for kind in ("shuffle", "noise"):
+        perturbed = mc.perturb_alignment(alignment, 0.7, kind, seed=5).params
+        segment = mc.sweep_segment(digits, points=3, strength=0.7, perturbation=kind, perturbation_seed=5)
+        assert segment.loss.values[0, 1] == pytest.approx(line_loss(digits, perturbed, 0.5), rel=1e-4)
+
+
+def test_split_plane_through_a_draw(digits):
+    a, aligned = digits.params["A"], mc.align(digits.spec, digits.params["A"], digits.params["B"]).params
+    plane = mc.sweep_plane(digits, resolution=3, p=0.3, seed=4).sel(split="test")
+    z = mc.sample_coefficients(digits.spec, "bernoulli", p=0.3, seed=4)
+    for u, v in ((1, 0), (0, 1), (0.5, 0.5), (0.5, 0)):
+        lam = {name: u * w + v * (1 - w) for name, w in z.items()}
+        expected = mc.evaluate(digits.model, mc.combine(a, aligned, lam), digits.test)["loss"].item()
+        assert plane.loss.sel(u=u, v=v).item() == pytest.approx(expected, rel=1e-5)
+    marks = dict(zip(plane.mark.values, zip(plane.mark_u.values, plane.mark_v.values, strict=True), strict=True))
+    assert marks == {"A": (0, 0), "π(B)": (1, 1), "z": (1, 0), "1−z": (0, 1)}
+
+
+@pytest.mark.parametrize("z", [1, ["fc1", "fc3"]])
+def test_split_plane_through_layers(digits, z):
+    plane = mc.sweep_plane(digits, resolution=3, z=z)
+    ends = mc.sweep_segment(digits, points=3)
+    np.testing.assert_array_equal(np.diagonal(plane.loss.values[0]), ends.loss.values[0])
+
+
+def test_random_plane_meets_the_midpoint(digits):
+    plane = mc.sweep_plane(digits, "random", resolution=3)
+    assert plane.loss.sel(u=0, v=0).item() == mc.sweep_segment(digits, points=3).loss.values[0, 1]
+
+
+@pytest.mark.parametrize("coordinates", ["affine", "orthonormal"])
+def test_three_modes_plane_has_the_modes_at_its_marks(digits, coordinates):
+    plane = mc.sweep_plane(digits, "three_modes", resolution=3, coordinates=coordinates)
+    for mode, u, v in zip("ABC", plane.mark_u.values, plane.mark_v.values, strict=True):
+        stacked = {name: w[None] for name, w in digits.params[mode].items()}
+        expected = mc.evaluate(digits.model, stacked, digits.test)["loss"].item()
+        if u in plane.u.values and v in plane.v.values:
+            assert plane.loss.sel(u=u, v=v, split="test").item() == pytest.approx(expected, rel=1e-4)
+
+
+def test_samples_are_the_draws_of_the_law(digits):
+    samples = mc.sweep_samples(digits, "beta", n=3, alpha=0.5, beta=0.5, granularity="layer", seed=2)
+    aligned = mc.align(digits.spec, digits.params["A"], digits.params["B"]).params
+    draws = mc.sample_coefficients(digits.spec, "beta", n=3, alpha=0.5, beta=0.5, granularity="layer", seed=2)
+    expected = mc.evaluate(digits.model, mc.combine(digits.params["A"], aligned, draws), digits.test)
+    np.testing.assert_allclose(samples.loss.values[0], expected["loss"], rtol=1e-6)
+    ends = mc.sweep_segment(digits, points=3)
+    assert samples.reference_loss.sel(split="test").values[:3].tolist() == ends.loss.values[0][[0, 2, 1]].tolist()
+
+
+def test_perturbation_reports_what_it_did(digits):
+    dataset = mc.sweep_perturbation(digits, [0.0, 0.5, 1.0], repeats=2, kind="shuffle")
+    assert dataset.churn.values[:, 0].tolist() == [0.0, 0.5, 1.0]
+    assert dataset.objective_lost.values[0].tolist() == [0.0, 0.0]
+    np.testing.assert_array_equal(
+        dataset.loss.sel(strength=0), dataset.reference_loss.sel(reference="midpoint").values[:, None].repeat(2, 1)
+    )
+
+
+def test_other_coefficients_and_splits(digits):
+    at_end = mc.sweep_perturbation(digits, [0.8], repeats=1, coefficient=1.0, splits=("train",))
+    assert at_end.loss.item() == pytest.approx(at_end.reference_loss.sel(reference="B").item(), rel=1e-5)
+
+
+def test_float64_differs_little_from_float32(digits):
+    single, double = (mc.sweep_plane(digits, resolution=5, precision=p) for p in ("float32", "float64"))
+    np.testing.assert_allclose(single.loss, double.loss, rtol=1e-4)
+    assert not np.array_equal(single.loss, double.loss)
+
+
+def test_memory_bound_changes_nothing_but_the_plan(digits):
+    free, bound = (mc.sweep_plane(digits, resolution=5, max_memory=m) for m in (None, 4_500_000))
+    assert free.attrs["plan"] != bound.attrs["plan"]
+    np.testing.assert_allclose(free.loss, bound.loss, rtol=1e-6)
+
+
+def test_points_that_are_not_numbers_are_kept(batchnorm):
+    plane = mc.sweep_plane(batchnorm, "three_modes", resolution=5, margin=0.5)
+    assert plane.loss.isnull().any()
+    assert (plane.loss.isnull() == plane.accuracy.isnull()).all()
+
+
+def test_results_survive_a_file(digits, tmp_path):
+    dataset = mc.sweep_samples(digits, "normal", n=4, strength=[0.0, 0.5])
+    path = mc.save(dataset, tmp_path / "folder" / "x.nc")
+    xr.testing.assert_identical(mc.open(path), dataset)
+
+
+def test_grid_axis_extends_both_sides():
+    assert grid_axis(0, 1, 3, 0.5).tolist() == [-0.5, 0.5, 1.5]
+
+
+def test_settings_are_values():
+    assert SegmentSweep(points=5) == SegmentSweep(points=5)
+    assert make_sweep("plane", {"z": ["fc1"]}) == PlaneSweep(z=("fc1",))
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "words"),
+    [
+        ("plane", {"resolution": 0}, ["resolution", "from 2 to 1,025", "got 0"]),
+        ("plane", {"resolution": 10_000}, ["resolution", "from 2 to 1,025", "got 10000"]),
+        ("plane", {"margin": -1.0}, ["margin", "[0, 10]", "-1"]),
+        ("plane", {"plane": "flat"}, ["plane", "split, random, three_modes", "'flat'"]),
+        ("plane", {"z": "all"}, ["z must be 'draw'", "'all'"]),
+        ("plane", {"coordinates": "polar"}, ["coordinates", "affine, orthonormal", "'polar'"]),
+        ("plane", {"resoluton": 5}, ["bernoulli has no parameter resoluton", "it takes p"]),
+        ("segment", {"points": 1}, ["points", "from 2", "got 1"]),
+        ("segment", {"start": 1.0}, ["start and end must differ", "1.0"]),
+        ("segment", {"end": float("nan")}, ["end must be a finite number", "nan"]),
+        ("segment", {"p": 0.5}, ["a segment sweep takes no p", "points"]),
+        ("samples", {"n": 0}, ["n must be a whole number from 1", "got 0"]),
+        ("samples", {"p": 1.5}, ["bernoulli", "p (probability", "[0, 1]", "1.5"]),
+        ("samples", {"distribution": "cauchy"}, ["distribution", "constant, uniform, bernoulli", "'cauchy'"]),
+        ("samples", {"distribution": "normal", "std": -1.0}, ["normal", "std", "[0, inf]", "-1"]),
+        ("samples", {"distribution": "normal", "mean": float("inf")}, ["mean", "finite", "inf"]),
+        ("samples", {"distribution": "uniform", "low": 2.0}, ["low ≤ high", "low=2", "high=1"]),
+        ("samples", {"granularity": "block"}, ["granularity", "model, layer, unit, weight", "'block'"]),
+        ("segment", {"strength": 1.5}, ["strength", "[0, 1]", "1.5", "not a percentage"]),
+        ("segment", {"strength": [0.0, -0.1]}, ["strength", "[0, 1]", "-0.1"]),
+        ("segment", {"alignment": "magic"}, ["alignment", "weight_matching", "'magic'"]),
+        ("segment", {"perturbation": "stir"}, ["perturbation", "shuffle, noise", "'stir'"]),
+        ("segment", {"precision": "half"}, ["precision", "float32, float64", "'half'"]),
+        ("segment", {"splits": ("validation",)}, ["splits", "train, test", "'validation'"]),
+        ("segment", {"splits": ()}, ["splits must be a list"]),
+        ("segment", {"seed": -1}, ["seed", "from 0", "-1"]),
+        ("perturbation", {"strength": ()}, ["strengths is empty"]),
+        ("sphere", {}, ["sweep must be one of segment, plane", "'sphere'"]),
+    ],
+)
+def test_bad_settings_are_explained(name, settings, words):
+    with explains(*words):
+        make_sweep(name, settings)
+
+
+def test_unknown_modes_are_named(digits):
+    with pytest.raises(ValueError, match="no mode 'Z'; it has A, B, C"):
+        mc.sweep_segment(digits, b="Z")
