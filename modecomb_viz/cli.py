@@ -34,7 +34,8 @@ _OUT_REPORT = typer.Option(help="The page to write; ends in .html.")
 def _progress(text: str) -> Iterator[Callable[[int, int], None]]:
     """A progress bar on stderr; yields ``report(done, total)``."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task(text)
         yield lambda done, total: progress.update(task, completed=done, total=total)
 
@@ -101,8 +102,8 @@ def train(
 @app.command()
 def align(
     modes: Annotated[str, _MODES],
-    a: Annotated[str, typer.Option(help="The mode that stays.")] = "A",
-    b: Annotated[str, typer.Option(help="The mode whose units are permuted.")] = "B",
+    a: Annotated[str, typer.Option("--a", "-a", help="The mode that stays.")] = "A",
+    b: Annotated[str, typer.Option("--b", "-b", help="The mode whose units are permuted.")] = "B",
     method: Annotated[str, typer.Option(help="weight_matching, identity or random.")] = "weight_matching",
     seed: Annotated[int, typer.Option(help="Order of the groups and random starts.")] = 0,
     restarts: Annotated[int, typer.Option(help="Starts of weight matching; the best is taken.")] = 1,

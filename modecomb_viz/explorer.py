@@ -51,7 +51,7 @@ _SECTIONS: dict[str, tuple[str, ...]] = {
 }
 
 
-def _widget(state: ExplorerState, name: str) -> pn.widgets.Widget:
+def _widget(state: ExplorerState, name: str) -> pn.viewable.Viewable:
     declared = state.param[name]
     kind = next(widget for kind, widget in _WIDGETS.items() if isinstance(declared, kind))
     if name.endswith("seed"):
@@ -308,7 +308,7 @@ class Explorer(pn.viewable.Viewer):
         document = pn.state.curdoc
         publish = {"publish": _Publisher(document)} if document else {}
         self.state = ExplorerState(modes, **choices)
-        self.alert = pmui.Alert("", severity="error", visible=False, sizing_mode="stretch_width", margin=6)
+        self.alert = pmui.Alert(object="", severity="error", visible=False, sizing_mode="stretch_width", margin=6)
         self.results = Results(self.state, executor or shared_executor(resolve_device(None)), **publish)
         self.controls = Controls(self.state)
         self.map, self.segment, self.distribution = (
@@ -355,5 +355,5 @@ class Explorer(pn.viewable.Viewer):
 
 def error_page(error: ValueError) -> pmui.Page:
     """A page that says why the explorer could not start."""
-    alert = pmui.Alert(escape(str(error)), severity="error", sizing_mode="stretch_width")
+    alert = pmui.Alert(object=escape(str(error)), severity="error", sizing_mode="stretch_width")
     return pmui.Page(title="modecomb_viz", main=[alert])

@@ -20,7 +20,7 @@ from modecomb_viz.executor import Job, Progress, Queue
 from modecomb_viz.hypercube import GRANULARITIES, LAWS, PLANES
 from modecomb_viz.sweep import PlaneSweep, SamplesSweep, SegmentSweep, Sweep
 
-__all__ = ["RESOLUTIONS", "TOPICS", "ExplorerState", "Results", "law_parameter"]
+__all__ = ["RESOLUTIONS", "TOPICS", "ExplorerState", "Results", "law_parameter", "open_shared"]
 
 #: The pictures of the explorer, and what is computed for each.
 TOPICS: dict[str, tuple[str, ...]] = {
@@ -50,7 +50,8 @@ def law_parameter(distribution: str, name: str) -> str:
 
 
 @lru_cache(maxsize=8)
-def _open(name: str) -> ModeSet:
+def open_shared(name: str) -> ModeSet:
+    """A mode set by name or folder, opened once for all sessions of this process."""
     return open_modes(name)
 
 
@@ -116,7 +117,7 @@ class ExplorerState(param.Parameterized):
     @property
     def modes(self) -> ModeSet:
         """The chosen mode set."""
-        return self._own.get(self.modes_name) or _open(self.modes_name)
+        return self._own.get(self.modes_name) or open_shared(self.modes_name)
 
     @param.depends("modes_name", watch=True)
     def _offer_modes(self):

@@ -117,9 +117,8 @@ def _lines(dataset: xr.Dataset, quantity: str, split: str, middle: float) -> dic
     """One line per reference, its label at a height of its own, so that no two overlap."""
     values = dataset[f"reference_{quantity}"].sel(split=split)
     columns: dict[str, list[Any]] = {name: [] for name in ("x", "y", "text", "color", "align", "dx")}
-    for k, name in enumerate(dataset.reference.values):
-        value = values.sel(reference=name).item()
-        x = float(_position(np.array(value), quantity))
+    positions = _position(values.values, quantity)
+    for k, (name, x, value) in enumerate(zip(dataset.reference.values, positions, values.values, strict=True)):
         left = x < middle
         row = (
             x,

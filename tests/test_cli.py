@@ -1,0 +1,188 @@
+"""The command line: the same defaults as the API, whole output or a sentence."""
+
+import inspect
+import json
+import shutil
+import subprocess
+import sys
+from dataclasses import MISSING, fields
+
+import pytest
+import synthetic
+import typer
+import xarray as xr
+
+import modecomb_viz as mc
+from modecomb_viz.checkpoints import catalogue
+from modecomb_viz.cli import app, main
+from modecomb_viz.sweep import SWEEPS
+
+
+@pytest.fixture
+def run(monkeypatch, capsys):
+    """Run the command line in this process: exit code, stdout, stderr."""
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["modecomb", *map(str, arguments)])
+        with pytest.raises(SystemExit) as stop:
+            main()
+        captured = capsys.readouterr()
+        return stop.value.code or 0, captured.out, captured.err
+
+    return call
+
+
+def test_modes_are_listed(run):
+    code, out, _ = run("modes")
+    assert code == 0
+    for name in catalogue():
+        (row,) = [line for line in out.splitlines() if line.strip().startswith(name)]
+        assert "digits" in row
+        assert all(f"{mode} 0.9" in row for mode in "ABC")
+
+
+@pytest.mark.parametrize("name", list(SWEEPS))
+def test_options_are_the_settings_of_the_api(name):
+    command = typer.main.get_command(app).commands[name]
+    options = {option.name: option for option in command.params}
+    for field in fields(SWEEPS[name]):
+        default = field.default_factory() if field.default is MISSING else field.default
+        expected = [default] if field.name == "strength" and not isinstance(default, tuple) else default
+        got = options[field.name].default
+        same = list(got or []) == list(expected) if isinstance(expected, (list, tuple, dict)) else got == expected
+        assert same, field.name
+        assert options[field.name].help, f"{name} --{field.name} has no help"
+    assert "Example: modecomb" in inspect.cleandoc(command.help)
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "settings"),
+    [
+        ("segment", ["--points", "5", "--strength", "0", "--strength", "0.5"], {"points": 5, "strength": (0.0, 0.5)}),
+        ("plane", ["--resolution", "3", "-z", "fc1,fc2"], {"resolution": 3, "z": ("fc1", "fc2")}),
+        (
+            "plane",
+            ["--resolution", "3", "-z", "1", "--splits", "train"],
+            {"resolution": 3, "z": 1, "splits": ("train",)},
+        ),
+        (
+            "samples",
+            ["-n", "4", "--distribution", "normal", "--parameters", "std=0.7"],
+            {"n": 4, "distribution": "normal", "parameters": {"std": 0.7}},
+        ),
+        ("perturbation", ["--strength", "1", "--repeats", "2"], {"strength": (1.0,), "repeats": 2}),
+    ],
+)
+def test_sweeps_write_what_the_api_gives(run, digits, tmp_path, name, arguments, settings):
+    path = tmp_path / "x.nc"
+    code, out, err = run(name, "--modes", "digits-mlp", "--out", path, *arguments)
+    assert (code, err.strip()) == (0, "")
+    assert f"wrote {path}" in out
+    expected = [s for s in SWEEPS[name](**settings).steps(digits) if isinstance(s, xr.Dataset)][-1]
+    xr.testing.assert_identical(mc.open(path).drop_attrs(), expected.drop_attrs())
+
+
+def test_align_saves_the_aligned_weights(run, digits, tmp_path):
+    path = tmp_path / "b.safetensors"
+    code, out, _ = run("align", "--modes", "digits-mlp", "-b", "C", "--restarts", "2", "--out", path)
+    assert code == 0
+    assert "restarts:" in out
+    expected = mc.align(digits.spec, digits.params["A"], digits.params["C"], restarts=2).params
+    got = mc.load_params(path, digits.model)
+    assert all(bool((got[name] == expected[name]).all()) for name in expected)
+
+
+def test_train_writes_a_set_that_opens(run, tmp_path):
+    text = (catalogue()["digits-mlp"] / "recipe.toml").read_text()
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text(text.replace("epochs = 60", "epochs = 1").replace("512, 512", "16"))
+    code, out, _ = run("train", recipe, "--out", tmp_path / "mine")
+    assert code == 0
+    assert "test_accuracy" in out
+    modes = mc.open_modes(tmp_path / "mine")
+    assert (modes.name, list(modes.params)) == ("mine", ["A", "B", "C"])
+
+
+def test_report_of_stored_results(run, tmp_path):
+    paths = [mc.save(dataset, tmp_path / f"{i}.nc") for i, dataset in enumerate(synthetic.everything())]
+    code, out, _ = run("report", *paths, "--out", tmp_path / "r.html", "--title", "mine")
+    assert code == 0
+    assert "MiB" in out
+    assert "<h1>mine</h1>" in (tmp_path / "r.html").read_text()
+
+
+def test_standard_report(run, tmp_path):
+    code, _, err = run("report", "--standard", "digits-mlp", "--resolution", "5", "--out", tmp_path / "r.html")
+    assert (code, err.strip()) == (0, "")
+    html = (tmp_path / "r.html").read_text()
+    assert all(f'<section id="{name}">' in html for name in ("map", "segment", "distribution", "perturbation"))
+    assert len(html) <= 5 * 2**20
+
+
+def test_bench_measures_every_set(run, tmp_path):
+    code, out, _ = run("bench", "--resolution", "3", "--json", tmp_path / "b.json")
+    assert code == 0
+    assert "matrix multiply" in out
+    figures = json.loads((tmp_path / "b.json").read_text())
+    assert [row["modes"] for row in figures["rows"]] == list(catalogue())
+    for row in figures["rows"]:
+        assert row["points"] == 9
+        assert row["ratio"] == pytest.approx(row["plain_loop_seconds"] / row["engine_seconds"])
+        assert row["share_of_matmul_rate"] > 0
+
+
+@pytest.fixture
+def mixed(tmp_path):
+    """A folder with the recipe of one architecture and the weights of another."""
+    shutil.copytree(catalogue()["digits-mlp"], tmp_path / "mixed")
+    shutil.copy(catalogue()["digits-convnet"] / "A.safetensors", tmp_path / "mixed")
+    return tmp_path / "mixed"
+
+
+OUT = ["--out", "{tmp}/x.nc"]
+DIGITS = ["--modes", "digits-mlp", *OUT]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["plane", "--modes", "nope", *OUT], ["no modes called 'nope'", "digits-mlp"]),
+        (["plane", "--modes", "{mixed}", *OUT], ["A.safetensors", "is missing 'fc1.bias'", "same architecture?"]),
+        (["plane", *DIGITS, "--parameters", "p=1.5"], ["bernoulli", "[0, 1]", "1.5"]),
+        (["plane", *DIGITS, "--parameters", "half"], ["NAME=NUMBER", "'half'"]),
+        (["segment", *DIGITS, "--strength", "1.5"], ["strength", "[0, 1]", "1.5"]),
+        (["plane", *DIGITS, "--resolution", "0"], ["resolution", "2 to 1,025", "0"]),
+        (["plane", *DIGITS, "--resolution", "10000"], ["resolution", "2 to 1,025", "10000"]),
+        (["plane", "--modes", "digits-mlp", "--out", "/proc/x.nc"], ["cannot write '/proc/x.nc'", "Choose a folder"]),
+        (["plane", "--modes", "digits-mlp", "--out", "x.txt"], ["must end in '.nc'", "x.txt"]),
+        (["report", "--standard", "digits-mlp", "--out", "/proc/x.html"], ["cannot write '/proc/x.html'"]),
+        (["report", "--out", "{tmp}/x.html"], ["either results to show, or --standard"]),
+        (["report", "{tmp}/none.nc", "--out", "{tmp}/x.html"], ["no result at"]),
+        (["align", "--modes", "digits-mlp", "--method", "magic"], ["method", "weight_matching", "'magic'"]),
+        (["train", "{tmp}/none.toml"], ["cannot read the recipe"]),
+    ],
+)
+def test_bad_input_is_explained_without_a_traceback(run, tmp_path, mixed, arguments, words):
+    code, _, err = run(*(a.format(tmp=tmp_path, mixed=mixed) for a in arguments))
+    assert code == 2
+    assert err.startswith("error: ")
+    assert len(err.strip().splitlines()) == 1
+    assert all(word in err for word in words), err
+    assert [path for path in tmp_path.iterdir() if path != mixed] == []
+
+
+def test_the_installed_command_fails_with_a_code_and_a_line():
+    command = [
+        sys.executable,
+        "-c",
+        "from modecomb_viz.cli import main; main()",
+        "plane",
+        "--modes",
+        "x",
+        "--out",
+        "y.nc",
+    ]
+    done = subprocess.run(command, capture_output=True, encoding="utf-8")
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: there are no modes called 'x'")
+    assert "Traceback" not in done.stderr

@@ -1,0 +1,104 @@
+"""The explorer without a server: set the state, read the views and the figures."""
+
+import panel as pn
+import pytest
+from bokeh.document import Document
+
+import modecomb_viz as mc
+from modecomb_viz.executor import InlineExecutor
+from modecomb_viz.explorer import Controls, error_page
+
+
+@pytest.fixture
+def explorer():
+    return mc.Explorer("digits-mlp", executor=InlineExecutor(), resolution=9, draws=8)
+
+
+def test_every_view_is_complete_and_agrees_with_its_results(explorer):
+    plane = explorer.results.datasets["plane"].loss.sel(split="test")
+    numbers = explorer.map.status.object
+    assert '<span class="state">complete</span>' in numbers
+    assert f"lowest {plane.min().item():.4g} · highest {plane.max().item():.4g}" in numbers
+    assert "naive" in explorer.segment.status.object
+    assert "8 of 8 draws" in explorer.distribution.status.object
+    (image,) = explorer.map.figure.sources["image"].data["image"]
+    assert image.shape == (9, 9)
+
+
+def test_setting_the_state_moves_widget_and_pictures(explorer):
+    before = explorer.map.figure.sources["image"].data["image"][0]
+    explorer.state.strength = 0.7
+    assert explorer.controls.widgets["strength"].value == 0.7
+    after = explorer.map.figure.sources["image"].data["image"][0]
+    assert (before != after).any()
+    assert "perturbed" in explorer.segment.status.object
+
+
+def test_moving_a_widget_sets_the_state(explorer):
+    explorer.controls.widgets["bernoulli_p"].value = 0.2
+    assert explorer.state.bernoulli_p == 0.2
+    assert mc.recipe(explorer.results.datasets["plane"])["parameters"] == {"p": 0.2}
+
+
+def test_quantity_and_split_are_shown(explorer):
+    explorer.state.param.update(quantity="accuracy", split="train")
+    assert explorer.map.figure._bar.title == "train accuracy [fraction]"
+    assert explorer.segment.figure.figure.yaxis[0].axis_label == "train accuracy [fraction]"
+
+
+def test_only_controls_with_an_effect_are_shown(explorer):
+    visible = lambda: {name for name, w in explorer.controls.widgets.items() if w.visible}  # noqa: E731
+    assert {"bernoulli_p", "z_kind", "log_scale"} <= visible()
+    assert not {"normal_mean", "z_layers", "coordinates", "c"} & visible()
+    explorer.state.param.update(distribution="normal", plane="three_modes", quantity="accuracy")
+    assert {"normal_mean", "normal_std", "normal_clip", "coordinates", "c"} <= visible()
+    assert not {"bernoulli_p", "z_kind", "log_scale"} & visible()
+    explorer.state.param.update(plane="split", z_kind="layers")
+    assert "z_layers" in visible()
+
+
+def test_every_choice_has_a_control_with_help(explorer):
+    choices = set(explorer.state.param) - {"name"}
+    assert set(explorer.controls.widgets) == choices
+    assert all(widget.description for widget in explorer.controls.widgets.values())
+
+
+def test_an_error_appears_in_words_and_is_escaped(explorer):
+    explorer.state.b = "A"
+    assert explorer.alert.visible
+    assert "Choose two different networks" in explorer.alert.object
+    explorer.state.b = "B"
+    assert not explorer.alert.visible
+    explorer.choose({"plane": "<img src=x>"})
+    assert "&lt;img src=x&gt;" in explorer.alert.object
+    assert "<img" not in explorer.alert.object
+
+
+def test_a_choice_from_the_url_is_taken(explorer):
+    explorer.choose({"strength": "0.5", "modes_name": "digits-convnet"})
+    assert (explorer.state.strength, explorer.state.modes_name) == (0.5, "digits-convnet")
+    assert not explorer.alert.visible
+
+
+@pytest.mark.parametrize("part", ["whole", "page", "map", "segment", "distribution", "controls"])
+def test_everything_serialises_into_a_document(explorer, part):
+    shown = {"whole": explorer, "page": explorer.page()}.get(part) or getattr(explorer, part)
+    document = Document()
+    document.add_root(pn.panel(shown).get_root(document))
+    assert document.to_json().content["roots"]
+
+
+def test_points_that_are_no_numbers_are_counted():
+    explorer = mc.Explorer("digits-convnet", executor=InlineExecutor(), resolution=9, draws=8, plane="three_modes")
+    explorer.state.margin = 0.5
+    assert "not a number" in explorer.map.status.object
+    assert "grey: not a number" in explorer.map.figure.figure.title.text
+
+
+def test_error_page_is_escaped():
+    (alert,) = error_page(ValueError("no <b>modes</b>")).main
+    assert "&lt;b&gt;modes" in alert.object
+
+
+def test_controls_stand_alone(explorer):
+    assert len(Controls(explorer.state).widgets) == len(explorer.controls.widgets)

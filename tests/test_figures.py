@@ -1,0 +1,162 @@
+"""Figures by their structure: sources, ranges, labels with units."""
+
+import numpy as np
+import pytest
+import synthetic
+from bokeh.models import ColumnDataSource, LogColorMapper
+
+from modecomb_viz.figures import MapFigure, PerturbationFigure, SamplesFigure, SegmentFigure, color_range
+from modecomb_viz.figures.looks import number, ticks
+
+
+def at(dataset, strength=0.0):
+    return dataset.sel(strength=strength, drop=True)
+
+
+def coarse(plane, stride):
+    return plane.isel(u=slice(None, None, stride), v=slice(None, None, stride))
+
+
+@pytest.fixture
+def shown():
+    """A map of the synthetic plane."""
+    figure = MapFigure()
+    figure.update(at(synthetic.plane()))
+    return figure
+
+
+def test_map_draws_every_point_at_the_centre_of_its_cell(shown):
+    data = shown.sources["image"].data
+    (image,) = data["image"]
+    assert image.shape == (17, 17)
+    assert image.dtype == np.float32
+    assert (data["x"][0], data["dw"][0]) == pytest.approx((-1 / 32, 1 + 1 / 16))
+    np.testing.assert_allclose(image, at(synthetic.plane()).loss.sel(split="test"), rtol=1e-6)
+
+
+def test_map_says_what_it_shows(shown):
+    assert shown.figure.xaxis[0].axis_label == "u: where z = 1 [coefficient]"
+    assert shown.figure.yaxis[0].axis_label == "v: where z = 0 [coefficient]"
+    assert shown._bar.title == "test loss [nats per example]"
+    marks = shown.sources["marks"].data
+    assert marks["text"] == ["A  0.05", "π(B)  0.15", "z  0.25"]
+    assert marks["align"] == ["left", "right", "right"]
+
+
+def test_refinement_moves_neither_axes_nor_colours():
+    figure, plane = MapFigure(), at(synthetic.plane(17))
+    seen = []
+    for stride in (4, 2, 1):
+        figure.update(coarse(plane, stride))
+        ranges = (figure.figure.x_range.start, figure.figure.x_range.end, figure._linear.low, figure._linear.high)
+        seen.append(ranges)
+    assert len(set(seen)) == 1
+    figure.update(at(synthetic.plane(17), 1.0).assign_attrs(recipe='{"other": 1}'))
+    assert (figure._linear.low, figure._linear.high) != seen[0][2:]
+
+
+def test_an_update_replaces_data_and_nothing_else(shown):
+    models = set(shown.figure.references())
+    shown.update(at(synthetic.plane(), 0.5), quantity="accuracy", split="train", log_scale=True)
+    assert set(shown.figure.references()) - models <= {shown._log, *shown._tickers.values()} | {
+        m for m in shown.figure.references() if not isinstance(m, ColumnDataSource)
+    }
+    assert shown._bar.title == "train accuracy [fraction]"
+
+
+def test_logarithmic_colours_are_for_loss(shown):
+    shown.update(at(synthetic.plane()), log_scale=True)
+    assert isinstance(shown._image.glyph.color_mapper, LogColorMapper)
+    assert shown._log.low > 0
+    shown.update(at(synthetic.plane()), quantity="accuracy", log_scale=True)
+    assert shown._image.glyph.color_mapper is shown._linear
+
+
+def test_what_colours_cannot_say_is_said(shown):
+    plane = at(synthetic.plane())
+    plane.loss[0, 0, 0] = np.nan
+    plane.loss[0, 1, 1] = 50.0
+    shown.update(plane.assign_attrs(recipe="{}"))
+    assert "grey: not a number" in shown.figure.title.text
+    assert "last colour: ≥" in shown.figure.title.text
+    assert shown._linear.nan_color == "#bdbdbd"
+
+
+def test_color_range_resists_outliers_and_emptiness():
+    values = np.linspace(0, 1, 1000)
+    assert color_range(np.append(values, 1e6)) == pytest.approx((0, 0.98), abs=0.01)
+    assert color_range(np.array([np.nan, np.inf])) == (0.0, 1.0)
+    low, high = color_range(np.full(5, 2.0))
+    assert low < high
+
+
+def test_segment_shows_each_curve_with_its_barrier():
+    figure = SegmentFigure()
+    figure.update({"naive": synthetic.segment("identity"), "aligned": at(synthetic.segment())})
+    labels = {name: item.label.value for name, item in figure._items.items() if item.visible}
+    assert labels == {"naive": "naive 1", "aligned": "aligned 0.1"}
+    assert figure.figure.title.text == "D2 barrier of each curve, in nats:"
+    assert figure.figure.yaxis[0].axis_label == "test loss [nats per example]"
+    assert figure.figure.y_range.start < 0.1 < 1.2 < figure.figure.y_range.end
+    assert len(figure.sources["perturbed"].data["t"]) == 0
+    figure.update({"naive": synthetic.segment("identity"), "perturbed": at(synthetic.segment(), 0.5)})
+    assert {name for name, item in figure._items.items() if item.visible} == {"naive", "perturbed"}
+
+
+def test_samples_show_every_draw_and_every_reference():
+    figure = SamplesFigure()
+    figure.update(at(synthetic.samples()))
+    dots, lines = figure.sources["dots"].data, figure.sources["lines"].data
+    np.testing.assert_allclose(10 ** dots["x"], at(synthetic.samples()).loss.sel(split="test"))
+    assert lines["text"] == ["A 0.1", "B 0.3", "midpoint 0.25", "naive midpoint 1.2"]
+    assert len(set(lines["y"])) == 4
+    start, end = figure.figure.x_range.start, figure.figure.x_range.end
+    assert all(start < x < end for x in (*dots["x"], *lines["x"]))
+    assert figure.figure.xaxis[0].axis_label == "test loss [nats per example], logarithmic"
+    assert figure.figure.title.text == "40 draws: mean 0.3, from 0.2 to 0.4"
+
+
+def test_growing_samples_keep_the_axis():
+    figure, samples = SamplesFigure(), at(synthetic.samples())
+    figure.update(samples.isel(sample=slice(0, 8)))
+    before = figure.figure.x_range.start, figure.figure.x_range.end
+    figure.update(samples)
+    after = figure.figure.x_range.start, figure.figure.x_range.end
+    assert after[0] <= before[0]
+    assert after[1] >= before[1]
+    first = figure.sources["dots"].data["y"][:8]
+    figure.update(samples.isel(sample=slice(0, 8)))
+    np.testing.assert_array_equal(figure.sources["dots"].data["y"], first)
+
+
+def test_samples_count_what_is_not_finite():
+    figure, samples = SamplesFigure(), at(synthetic.samples())
+    samples.loss[0, 0], samples.loss[0, 1] = np.nan, np.inf
+    figure.update(samples)
+    assert figure.figure.title.text.endswith("; 2 not finite")
+
+
+def test_accuracy_is_on_a_linear_axis():
+    figure = SamplesFigure()
+    figure.update(at(synthetic.samples()), quantity="accuracy")
+    accuracy = at(synthetic.samples()).accuracy.sel(split="test")
+    np.testing.assert_allclose(figure.sources["dots"].data["x"], accuracy)
+    assert all(float(text) == pytest.approx(at) for at, text in figure.figure.xaxis[0].major_label_overrides.items())
+
+
+def test_perturbation_shows_mean_range_and_references():
+    figure = PerturbationFigure()
+    figure.update(synthetic.perturbation(), strength=0.5)
+    mean = figure.sources["mean"].data
+    np.testing.assert_allclose(mean["mean"], [0.25, 0.8, 1.35])
+    np.testing.assert_allclose(mean["high"] - mean["low"], [0, 0.1, 0.2], atol=1e-12)
+    assert len(figure.sources["dots"].data["churn"]) == 9
+    assert figure.sources["cursor"].data["x"] == [0.5]
+    assert figure._items["naive midpoint"].label.value == "naive midpoint 1.2"
+    assert figure.figure.xaxis[0].axis_label == "perturbation strength [fraction]"
+
+
+def test_numbers_and_ticks():
+    assert [number(x) for x in (0.05513, 12.3456, float("nan"))] == ["0.0551", "12.3", "not a number"]
+    assert ticks(0.04, 1.2) == [0.05, 0.1, 0.2, 0.5, 1.0]
+    assert len(ticks(1e-6, 1e3)) <= 10

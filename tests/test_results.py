@@ -1,0 +1,47 @@
+"""Files of results."""
+
+import pytest
+import synthetic
+import xarray as xr
+from explained import explains
+
+import modecomb_viz as mc
+from modecomb_viz.results import label, write_whole
+
+
+def test_round_trip(tmp_path):
+    path = mc.save(synthetic.plane(), tmp_path / "deep" / "x.nc")
+    xr.testing.assert_identical(mc.open(path), synthetic.plane())
+
+
+def test_bad_files_are_explained(tmp_path):
+    with explains("must end in '.nc'", "x.csv"):
+        mc.save(synthetic.plane(), tmp_path / "x.csv")
+    with explains("cannot write '/proc/x.nc'"):
+        mc.save(synthetic.plane(), "/proc/x.nc")
+    with explains("no result at", "none.nc"):
+        mc.open(tmp_path / "none.nc")
+    (tmp_path / "broken.nc").write_text("no netCDF")
+    with explains("broken.nc", "not a NetCDF file"):
+        mc.open(tmp_path / "broken.nc")
+    xr.Dataset({"x": 1}).to_netcdf(tmp_path / "foreign.nc", engine="h5netcdf")
+    with explains("no 'recipe' attribute"):
+        mc.open(tmp_path / "foreign.nc")
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path):
+    path = mc.save(synthetic.segment(), tmp_path / "x.nc")
+
+    def fail(part):
+        part.write_text("half")
+        raise OSError(28, "no space left")
+
+    with explains("cannot write", "no space left"):
+        write_whole(path, fail)
+    xr.testing.assert_identical(mc.open(path), synthetic.segment())
+    assert [p.name for p in tmp_path.iterdir()] == ["x.nc"]
+
+
+def test_a_variable_without_units_is_refused():
+    with pytest.raises(KeyError, match="surprise"):
+        label(xr.Dataset({"surprise": 1.0}))

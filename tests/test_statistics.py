@@ -1,0 +1,93 @@
+"""Barriers and summaries against values worked out by hand."""
+
+import numpy as np
+import pytest
+import synthetic
+import xarray as xr
+from explained import explains
+from scipy.stats import norm
+
+from modecomb_viz.statistics import barriers, summary
+
+
+def test_barriers_of_a_parabola():
+    """L = 0.1 + 0.2 t + 4 t (1 − t): the ends are 0.1 and 0.3, the midpoint 1.2 is the highest of nine points."""
+    curve = synthetic.segment("identity").sel(split="test")
+    found = barriers(curve).barrier.to_series()
+    assert found["D1"] == pytest.approx(1.2 - 0.2)
+    assert found["D2"] == pytest.approx(1.0)
+    assert found["D3"] == pytest.approx(1.2 - 0.2)
+    assert found["D4"] == pytest.approx(1.2 - 0.3)
+
+
+def test_barriers_follow_the_definitions_on_any_curve():
+    rng = np.random.default_rng(0)
+    loss = rng.random((2, 7))
+    t = np.linspace(-1, 2, 7)
+    dataset = xr.Dataset({"loss": (("split", "t"), loss), "accuracy": (("split", "t"), 1 - loss)}, {"t": t})
+    dataset["split"] = ["test", "train"]
+    found = barriers(dataset)
+    for i, curve in enumerate(loss):
+        a, b, p = curve[0], curve[-1], np.linspace(0, 1, 7)
+        expected = [
+            curve.max() - (a + b) / 2,
+            (curve - ((1 - p) * a + p * b)).max(),
+            curve[3] - (a + b) / 2,
+            curve.max() - max(a, b),
+        ]
+        np.testing.assert_allclose(found.barrier.isel(split=i), expected)
+    np.testing.assert_allclose(found.error_barrier, found.barrier)
+    assert found.barrier.attrs["units"] == "nats per example"
+    assert found.attrs["default"] == "D2"
+
+
+def test_other_dimensions_are_kept():
+    assert set(barriers(synthetic.segment()).barrier.dims) == {"strength", "split", "definition"}
+
+
+def test_an_even_number_of_points_has_no_midpoint():
+    found = barriers(synthetic.segment("identity").isel(t=slice(0, 8))).barrier.sel(split="test").to_series()
+    assert np.isnan(found["D3"])
+    assert found[["D1", "D2", "D4"]].notna().all()
+
+
+def test_a_nan_is_not_hidden():
+    dataset = synthetic.segment("identity")
+    dataset.loss[0, 2] = np.nan
+    found = barriers(dataset).barrier
+    assert found.sel(split="test", definition=["D1", "D2", "D4"]).isnull().all()
+    assert found.sel(split="train").notnull().all()
+
+
+def test_summary_of_known_draws():
+    """Draws 0.2 … 0.4 at strength 0, ends at most 0.3: excess −0.1 … 0.1, all within 0.1 nat."""
+    found = summary(synthetic.samples(41)).sel(split="test")
+    at_0, at_1 = found.sel(strength=0), found.sel(strength=1)
+    assert at_0.mean_excess.item() == pytest.approx(0.0)
+    assert at_0.worst_excess.item() == pytest.approx(0.1)
+    assert at_0.excess_quantile.values == pytest.approx([-0.09, 0.0, 0.09])
+    assert summary(synthetic.samples(41), epsilon=0.0025).low_loss_share.sel(split="test", strength=0) == 21 / 41
+    assert at_1.low_loss_share.item() == 0.0
+
+
+def test_interval_of_the_share_is_wilsons():
+    found = summary(synthetic.samples(41), epsilon=0.0025).sel(split="test", strength=0)
+    n, p, z = 41, 21 / 41, norm.ppf(0.975)
+    centre = (p + z**2 / (2 * n)) / (1 + z**2 / n)
+    half = z * np.sqrt(p * (1 - p) / n + z**2 / (4 * n**2)) / (1 + z**2 / n)
+    assert found.share_interval.values == pytest.approx([centre - half, centre + half])
+
+
+def test_a_draw_that_is_nan_counts_as_not_low():
+    dataset = synthetic.samples(40)
+    dataset.loss[0, 0, 0] = np.nan
+    found = summary(dataset, epsilon=1.0).sel(split="test", strength=0)
+    assert found.low_loss_share.item() == 39 / 40
+    assert np.isnan(found.mean_excess)
+
+
+def test_wrong_results_are_refused():
+    with explains("sweep_segment", "'t'", "sample"):
+        barriers(synthetic.samples())
+    with explains("sweep_samples", "'sample'"):
+        summary(synthetic.plane())

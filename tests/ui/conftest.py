@@ -1,0 +1,138 @@
+"""A real browser and a real server."""
+
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+
+
+@pytest.fixture(scope="session")
+def browser_type_launch_args(browser_type_launch_args, browser_type):
+    """The system's Chromium if there is one, else Playwright's own; without either the test fails and says so."""
+    found = next(filter(None, map(shutil.which, BROWSERS)), None) or browser_type.executable_path
+    if not Path(found).exists():
+        pytest.fail("no Chromium: install it (Debian: sudo apt-get install chromium) to run the browser tests")
+    return {**browser_type_launch_args, "executable_path": found, "args": FLAGS}
+
+
+class Server:
+    """A served app: its address and everything it has printed."""
+
+    def __init__(self, process: subprocess.Popen, url: str, log: Path):
+        self.process, self.url, self._log = process, url, log
+
+    def printed(self) -> str:
+        return self._log.read_text()
+
+    def troubles(self) -> list[str]:
+        """Lines at WARNING or above, and tracebacks."""
+        words = ("WARNING", "ERROR", "CRITICAL", "Traceback", "Warning:")
+        return [line for line in self.printed().splitlines() if any(word in line for word in words)]
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def wait_until_served(server: Server, deadline: float):
+    while time.monotonic() < deadline:
+        assert server.process.poll() is None, server.printed()
+        try:
+            with urllib.request.urlopen(server.url, timeout=30) as answer:
+                assert answer.status == 200
+                return
+        except (urllib.error.URLError, ConnectionError):
+            server.process.poll()
+    raise AssertionError(f"not served in time: {server.printed()}")
+
+
+@pytest.fixture
+def serve(tmp_path):
+    """``serve("apps/explorer.py", *arguments)``: panel serve on a free port; stopped by its id at the end."""
+    servers = []
+
+    def start(app: str, *arguments: str) -> Server:
+        port, log = free_port(), tmp_path / f"server{len(servers)}.log"
+        command = [sys.executable, "-W", "always", "-m", "panel", "serve", app, "--address", "127.0.0.1"]
+        extra = ["--args", *arguments] if arguments else []
+        with log.open("w") as out:
+            process = subprocess.Popen([*command, "--port", str(port), *extra], cwd=ROOT, stdout=out, stderr=out)
+        server = Server(process, f"http://127.0.0.1:{port}/{Path(app).stem}", log)
+        servers.append(server)
+        wait_until_served(server, time.monotonic() + 60)
+        return server
+
+    yield start
+    for server in servers:
+        server.process.terminate()
+        server.process.wait(20)
+
+
+@pytest.fixture
+def complaints(page):
+    """Errors of the browser's console and uncaught exceptions, as they come."""
+    heard = []
+    page.on("console", lambda message: heard.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: heard.append(str(error)))
+    return heard
+
+
+#: Walks through shadow roots, where Panel and Bokeh keep their elements.
+DEEP = """
+const deep = (root, selector) => [...root.querySelectorAll('*')].flatMap(
+  (e) => [...(e.matches(selector) ? [e] : []), ...(e.shadowRoot ? deep(e.shadowRoot, selector) : [])])
+const hash = (canvas) => {
+  const data = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data
+  let h = 0
+  for (let i = 0; i < data.length; i += 97) h = (h * 31 + data[i]) | 0
+  return h
+}
+const pictures = () => deep(document, 'canvas.bk-layer:not(.bk-glyph)').filter((_, i) => i % 2 === 0).map(hash)
+"""
+
+
+class Deep:
+    """Reads a page through its shadow roots."""
+
+    def __init__(self, page):
+        self.page = page
+
+    def texts(self, selector: str) -> list[str]:
+        return self.page.evaluate(f"(s) => {{{DEEP} return deep(document, s).map((e) => e.textContent)}}", selector)
+
+    def pictures(self) -> list[int]:
+        """A number per figure that changes when its pixels do (the second canvas of a figure is for tools)."""
+        return self.page.evaluate(f"() => {{{DEEP} return pictures()}}")
+
+    def wait(self, condition: str, argument=None, timeout: float = 30_000):
+        """Wait for a JavaScript condition, in which ``deep`` and ``pictures`` are at hand."""
+        self.page.wait_for_function(f"(arg) => {{{DEEP} return {condition}}}", arg=argument, timeout=timeout)
+
+    def wait_until_complete(self):
+        self.wait("(() => { const s = deep(document, '.state'); return s.length >= 3 && "
+                  "s.every((e) => e.textContent === 'complete') })()")  # fmt: skip
+
+
+@pytest.fixture
+def deep(page):
+    return Deep(page)

@@ -1,0 +1,104 @@
+"""The explorer in a real browser."""
+
+import json
+import re
+import subprocess
+import sys
+
+import pytest
+
+STRENGTH = "input[type=range]"
+
+COMPUTE = """
+import json, sys, modecomb_viz as mc
+plane = mc.sweep_plane(mc.open_modes("digits-mlp"), resolution=17, **json.loads(sys.argv[1]))
+segment = mc.sweep_segment(mc.open_modes("digits-mlp"), points=33, **json.loads(sys.argv[1]))
+barrier = mc.barriers(segment).barrier.sel(definition="D2").item()
+print(json.dumps([plane.loss.min().item(), plane.loss.max().item(), barrier]))
+"""
+
+
+def computed_elsewhere(**settings):
+    """Lowest and highest loss of the map and the D2 barrier, from another process."""
+    command = [sys.executable, "-c", COMPUTE, json.dumps(settings)]
+    return json.loads(subprocess.run(command, capture_output=True, check=True, encoding="utf-8").stdout)
+
+
+def shown(deep):
+    """The numbers of the status lines of the map and the segment."""
+    numbers = deep.texts(".numbers")
+    low, high = re.search(r"lowest (\S+) · highest (\S+)", numbers[0]).groups()
+    barrier = re.search(r"(?:perturbed|aligned) (\S+)$", numbers[1])[1]
+    return [float(low), float(high), float(barrier)]
+
+
+def drag(page, steps):
+    slider = page.locator(STRENGTH).first
+    slider.focus()
+    for _ in range(steps):
+        page.keyboard.press("ArrowRight")
+
+
+def test_the_perturbation_slider_moves_map_and_numbers(serve, page, deep, complaints):
+    server = serve("apps/explorer.py")
+    page.goto(server.url, wait_until="domcontentloaded")
+    deep.wait_until_complete()
+    before, pictures = shown(deep), deep.pictures()
+    assert before == pytest.approx(computed_elsewhere(), rel=1e-3)
+
+    drag(page, 50)
+    deep.wait("deep(document, '.numbers')[1].textContent.includes('perturbed')")
+    deep.wait_until_complete()
+    after = shown(deep)
+    assert deep.texts(".numbers")[0].startswith("17 × 17 of 17 × 17")
+    assert after == pytest.approx(computed_elsewhere(strength=0.5), rel=1e-3)
+    assert all(abs(a - b) > 1e-3 for a, b in zip(after[1:], before[1:], strict=True))
+    assert len(pictures) == 3
+    deep.wait("pictures().every((picture, i) => picture !== arg[i])", pictures)
+    assert complaints == []
+    assert server.troubles() == []
+
+
+def test_a_url_chooses_and_its_faults_are_said_in_the_page(serve, page, deep, complaints):
+    server = serve("apps/explorer.py")
+    page.goto(f"{server.url}?modes_name=digits-convnet&strength=1.5&resolution=10000&bernoulli_p=0.25&resolution=9")
+    deep.wait_until_complete()
+    said = " ".join(deep.texts(".MuiAlert-message, p"))
+    assert "strength must be a number from 0 to 1, got '1.5'" in said
+    assert "resolution must be one of 9, 17, 33" in said
+    assert "digits-convnet" in " ".join(deep.texts("[role=combobox]"))
+    assert complaints == []
+    assert server.troubles() == []
+
+
+def test_choices_that_exclude_each_other_are_explained_and_nothing_is_lost(serve, page, deep, complaints):
+    server = serve("apps/explorer.py")
+    page.goto(f"{server.url}?resolution=9&perturbation=noise&strength=0.4&draws=8")
+    deep.wait_until_complete()
+    numbers = deep.texts(".numbers")
+    page.locator("input[type=checkbox]").first.click()
+    deep.wait("deep(document, '.MuiAlert-message, p').some((e) => e.textContent.includes(\"kind 'noise' perturbs\"))")
+    assert deep.texts(".numbers")[0] == numbers[0]
+    page.locator("input[type=checkbox]").first.click()
+    deep.wait("deep(document, '.numbers').every((e, i) => e.textContent === arg[i])", numbers)
+    deep.wait_until_complete()
+    assert not any("noise" in text for text in deep.texts(".MuiAlert-message, p"))
+    assert complaints == []
+    assert server.troubles() == []
+
+
+def test_unknown_modes_are_said_in_the_page(serve, page, deep):
+    server = serve("apps/explorer.py", "--modes", "<b>nope</b>")
+    page.goto(server.url)
+    deep.wait("deep(document, '.MuiAlert-message, p').some((e) => e.textContent.includes('no modes called'))")
+    assert "'<b>nope</b>'" in " ".join(deep.texts(".MuiAlert-message, p"))
+    assert deep.texts("p b") == []
+
+
+@pytest.mark.parametrize("name", ["digits-resnet", "digits-convnet"])
+def test_the_other_modes_are_served(serve, page, deep, complaints, name):
+    server = serve("apps/explorer.py", "--modes", name)
+    page.goto(f"{server.url}?resolution=9&plane=three_modes&margin=0.2&draws=8")
+    deep.wait_until_complete()
+    assert complaints == []
+    assert server.troubles() == []

@@ -1,0 +1,61 @@
+"""A report opens from a file, without a network, and its slider works."""
+
+import pytest
+import synthetic
+
+import modecomb_viz as mc
+
+
+@pytest.fixture
+def offline(browser):
+    """A page without a network, the requests it made, and its complaints."""
+    context = browser.new_context(offline=True, viewport={"width": 1280, "height": 800})
+    page, requests, complaints = context.new_page(), [], []
+    page.on("request", lambda request: requests.append(request.url))
+    page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    yield page, requests, complaints
+    context.close()
+
+
+CANVASES = """() => {
+  const shown = 'canvas.bk-layer:not(.bk-glyph)'
+  const deep = (root) => [...root.querySelectorAll('*')].flatMap(
+    (e) => [...(e.matches(shown) ? [e] : []), ...(e.shadowRoot ? deep(e.shadowRoot) : [])])
+  return deep(document).filter((_, i) => i % 2 === 0).map((c) => c.toDataURL())
+}"""
+
+
+def canvases(page):
+    """The pixels of every figure; its second canvas is for tools."""
+    return page.evaluate(CANVASES)
+
+
+def said(values):
+    """The line of numbers under a map."""
+    return f"lowest {values.min().item():.3g} · highest {values.max().item():.3g}"
+
+
+def test_slider_drives_pictures_and_numbers_without_a_network(offline, tmp_path):
+    page, requests, complaints = offline
+    path = mc.save_report(synthetic.everything(), tmp_path / "report.html", title="A <script>title</script>")
+    page.goto(path.as_uri())
+    page.locator(".noUi-handle").wait_for()
+    page.wait_for_function(f"() => ({CANVASES})().length === 4")
+    assert page.locator("h1").inner_text() == "A <script>title</script>"
+    before = canvases(page)
+    plane = synthetic.plane().sel(split="test")
+    numbers = page.locator("#map").get_by_text("lowest")
+    assert numbers.inner_text() == said(plane.loss.sel(strength=0.0))
+
+    page.locator(".noUi-handle").focus()
+    for _ in range(2):
+        page.keyboard.press("ArrowRight")
+    page.get_by_text("Perturbation strength: 1").wait_for()
+    page.get_by_text(said(plane.loss.sel(strength=1.0))).wait_for()
+    page.wait_for_function(f"(old) => ({CANVASES})().every((picture, i) => picture !== old[i])", arg=before)
+
+    page.get_by_text("accuracy", exact=True).click()
+    page.get_by_text(said(plane.accuracy.sel(strength=1.0))).wait_for()
+    assert [url for url in requests if not url.startswith(("file:", "data:", "blob:"))] == []
+    assert complaints == []
