@@ -17,7 +17,7 @@ install: .venv/.installed
 	@touch $@
 
 explore: install
-	$(BIN)/panel serve apps/explorer.py --address 127.0.0.1 --allow-websocket-origin 127.0.0.1:$(PORT) \
+	$(BIN)/panel serve apps/explorer.py --warm --address 127.0.0.1 --allow-websocket-origin 127.0.0.1:$(PORT) \
 		--allow-websocket-origin localhost:$(PORT) --port $(PORT) $(if $(DISPLAY),--show)
 
 test: install

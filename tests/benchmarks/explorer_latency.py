@@ -1,0 +1,110 @@
+"""Measure the explorer in headless Chromium: ``python tests/benchmarks/explorer_latency.py [moves]``.
+
+Prints the time from opening the page to the first coarse and the first complete loss map, for every embedded mode
+set, and, on the default set, the time from a move of the perturbation slider to the first repaint of the map and to its
+final picture. The server is warm, as ``make explore`` starts it. Everything runs on this machine.
+"""
+
+import json
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from playwright.sync_api import Page, sync_playwright
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "ui"))
+from conftest import BROWSERS, DEEP, FLAGS, ROOT, Server, free_port, wait_until_served
+
+from modecomb_viz.checkpoints import catalogue
+
+#: Watches the map from inside the page, so that no round trip to this process is measured.
+WATCH = (
+    "() => {"
+    + DEEP
+    + """
+  const status = () => deep(document, '.state')[0]?.textContent
+  window.watch = (old) => new Promise((done) => {
+    const start = performance.now(), seen = {}
+    const look = () => {
+      const now = performance.now() - start
+      const picture = pictures()[0]
+      if (!seen.first && picture !== undefined && picture !== old) seen.first = now
+      if (seen.first && status() === 'complete') { seen.final = now; done(seen) }
+      else requestAnimationFrame(look)
+    }
+    look()
+  })
+  window.current = () => pictures()[0]
+}"""
+)
+
+
+def opened(page: Page, url: str) -> tuple[float, float]:
+    """Seconds from opening the page to the first picture of the map, and to the complete map."""
+    start = time.perf_counter()
+    page.goto(url, wait_until="commit")
+    page.wait_for_function(
+        f"() => {{{DEEP} return /\\d/.test(deep(document, '.numbers')[0]?.textContent)}}", timeout=60_000
+    )
+    first = time.perf_counter() - start
+    done = f"() => {{{DEEP} return deep(document, '.state')[0]?.textContent === 'complete'}}"
+    page.wait_for_function(done, timeout=60_000)
+    return first, time.perf_counter() - start
+
+
+def moved(page: Page, key: str) -> dict[str, float]:
+    """Milliseconds from a key on the strength slider to the first repaint and to the final map."""
+    page.locator("input[type=range]").first.focus()
+    page.evaluate("() => { window.result = window.watch(window.current()) }")
+    page.keyboard.press(key)
+    return page.evaluate("() => window.result")
+
+
+def start_server(log: Path) -> Server:
+    port = free_port()
+    command = [sys.executable, "-m", "panel", "serve", "apps/explorer.py", "--warm", "--address", "127.0.0.1"]
+    process = subprocess.Popen(
+        [*command, "--port", str(port)], cwd=ROOT, stdout=log.open("w"), stderr=subprocess.STDOUT
+    )
+    server = Server(process, f"http://127.0.0.1:{port}/explorer", log)
+    wait_until_served(server, time.monotonic() + 60)
+    return server
+
+
+def measure(moves: int) -> dict[str, object]:
+    with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
+        server = start_server(Path(folder) / "log")
+        try:
+            browser = playwright.chromium.launch(
+                executable_path=next(filter(None, map(shutil.which, BROWSERS)), None), args=FLAGS
+            )
+            maps = {}
+            for name in ("digits-mlp", *(n for n in catalogue() if n != "digits-mlp")):
+                page = browser.new_page(viewport={"width": 1280, "height": 800})
+                first, whole = opened(page, f"{server.url}?modes_name={name}")
+                maps[name] = {"first_s": round(first, 2), "complete_s": round(whole, 2)}
+                if name != "digits-mlp":
+                    page.close()
+                else:
+                    kept = page
+            kept.evaluate(WATCH)
+            results = [moved(kept, "ArrowRight") for _ in range(moves)]
+            browser.close()
+        finally:
+            server.process.terminate()
+            server.process.wait(20)
+    return {
+        "page_open_to_map": maps,
+        "moves": moves,
+        "move_to_first_repaint_ms_median": round(statistics.median(r["first"] for r in results)),
+        "move_to_first_repaint_ms_worst": round(max(r["first"] for r in results)),
+        "move_to_final_map_ms_median": round(statistics.median(r["final"] for r in results)),
+    }
+
+
+if __name__ == "__main__":
+    print(json.dumps(measure(int(sys.argv[1]) if len(sys.argv) > 1 else 20), indent=2))
