@@ -9,6 +9,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from json import dumps
+from threading import Lock
 from typing import Any
 
 import param
@@ -258,6 +259,8 @@ class Results(param.Parameterized):
         self._wanted: dict[str, str] = {}
         self._finished: OrderedDict[str, xr.Dataset] = OrderedDict()
         self._reported: dict[str, float] = {}
+        self._lock, self._asked = Lock(), False
+        self._arrived: dict[str, dict[str, Any]] = {}
         state.param.watch(lambda *events: self.request(), list(state.param))
         self.request()
 
@@ -300,37 +303,57 @@ class Results(param.Parameterized):
         job = Job(
             lambda: sweep.steps(modes),
             on_step=lambda step: self._on_step(topic, key, step),
-            on_end=lambda error: self._publish(lambda: self._end(topic, key, error)),
+            on_end=lambda error: self._arrive(topic, key, ended=error),
         )
         self._executor.submit(id(self), topic, job)
 
+    def _arrive(self, topic: str, key: str, **news: Any):
+        """In the executor's thread: note what is newest of a topic, and ask for it to be shown, once at a time.
+
+        A page that is slow to draw skips intermediate pictures instead of falling behind.
+        """
+        with self._lock:
+            noted = self._arrived.get(topic, {})
+            self._arrived[topic] = {**(noted if noted.get("key") == key else {}), "key": key, **news}
+            if self._asked:
+                return
+            self._asked = True
+        self._publish(self._show)
+
     def _on_step(self, topic: str, key: str, step: Progress | xr.Dataset):
         """In the executor's thread: pass on every Dataset, and progress now and then."""
-        now = time.monotonic()
-        if isinstance(step, Progress) and now - self._reported.get(topic, 0.0) < _REPORT_EVERY:
-            return
-        self._reported[topic] = now
-        self._publish(lambda: self._receive(topic, key, step))
+        if isinstance(step, xr.Dataset):
+            self._arrive(topic, key, dataset=step)
+        elif time.monotonic() - self._reported.get(topic, 0.0) > _REPORT_EVERY:
+            self._reported[topic] = time.monotonic()
+            self._arrive(topic, key, progress=step)
 
-    def _receive(self, topic: str, key: str, step: Progress | xr.Dataset):
-        if self._wanted.get(topic) != key:
-            return
-        if isinstance(step, Progress):
-            self.progress = {**self.progress, topic: step}
-        else:
-            self.datasets = {**self.datasets, topic: step}
+    def _show(self):
+        """Show everything that has arrived and is still wanted, in one update."""
+        with self._lock:
+            arrived, self._arrived, self._asked = self._arrived, {}, False
+        datasets, progress, error = dict(self.datasets), dict(self.progress), self.error
+        for topic, news in arrived.items():
+            if self._wanted.get(topic) != news["key"]:
+                continue
+            if "dataset" in news:
+                datasets[topic] = news["dataset"]
+            if "progress" in news:
+                progress[topic] = news["progress"]
+            if "ended" in news:
+                progress.pop(topic, None)
+                error = self._end(topic, news["key"], news["ended"], datasets) or error
+        self.param.update(datasets=datasets, progress=progress, error=error)
 
-    def _end(self, topic: str, key: str, error: Exception | None):
-        if self._wanted.get(topic) != key:
-            return
-        self.progress = _without(self.progress, topic)
-        if error is not None:
+    def _end(self, topic: str, key: str, fault: Exception | None, datasets: Mapping[str, xr.Dataset]) -> str:
+        """Keep a final result, or give the words for a failure."""
+        if fault is not None:
             del self._wanted[topic]
-            self.error = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
-            return
-        self._finished[key] = self.datasets[topic]
+            return str(fault) if isinstance(fault, ValueError) else f"{type(fault).__name__}: {fault}"
+        self._finished[key] = datasets[topic]
         while len(self._finished) > _KEPT:
             self._finished.popitem(last=False)
+        return ""
 
 
 def _without(table: Mapping[str, Any], key: str) -> dict[str, Any]:

@@ -62,7 +62,7 @@ def wait_until_served(server: Server, deadline: float):
                 assert answer.status == 200
                 return
         except (urllib.error.URLError, ConnectionError):
-            server.process.poll()
+            time.sleep(0.05)  # asking without a pause would take a core from the server that starts
     raise AssertionError(f"not served in time: {server.printed()}")
 
 
@@ -85,6 +85,7 @@ def serve(tmp_path):
     yield start
     for server in servers:
         server.process.terminate()
+    for server in servers:
         server.process.wait(20)
 
 
