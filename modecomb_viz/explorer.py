@@ -129,6 +129,7 @@ class View(pn.viewable.Viewer):
             margin=6,
         )
         self._drawn: tuple[Any, ...] = ()
+        self._numbers_shown = ""
         results.param.watch(self._refresh, ["datasets", "progress"])
         state.param.watch(self._refresh, ["quantity", "split", "log_scale"])
         self._refresh()
@@ -157,16 +158,16 @@ class View(pn.viewable.Viewer):
         with pn.io.hold():
             if datasets and drawn != self._drawn:
                 self._draw(datasets)
+                self._numbers_shown = escape(self._numbers(datasets))
                 self._drawn = drawn
-            self._show_progress(datasets)
+            self._show_progress(bool(datasets))
 
-    def _show_progress(self, datasets: Mapping[str, xr.Dataset]):
+    def _show_progress(self, something: bool):
         running = [self.results.progress[topic] for topic in self.topics if topic in self.results.progress]
         total = sum(progress.total for progress in running)
         self.bar.value = round(100 * sum(progress.done for progress in running) / total) if total else 0
-        numbers = self._numbers(datasets) if datasets else ""
-        state = f"computing {self.bar.value} %" if running else "complete" if datasets else "waiting"
-        self.status.object = f'<span class="state">{state}</span> · <span class="numbers">{escape(numbers)}</span>'
+        state = f"computing {self.bar.value} %" if running else "complete" if something else "waiting"
+        self.status.object = f'<span class="state">{state}</span> · <span class="numbers">{self._numbers_shown}</span>'
 
     def _make_figure(self) -> Any:
         raise NotImplementedError

@@ -271,35 +271,37 @@ class Results(param.Parameterized):
         except ValueError as error:
             self.error = str(error)
             return
-        self.error = ""
+        datasets, progress, jobs = dict(self.datasets), dict(self.progress), []
         for topic in self._wanted.keys() - sweeps.keys():
-            self._forget(topic)
+            self._drop(topic)
+            for table in (datasets, progress):
+                table.pop(topic, None)
         for topic, sweep in reversed(sweeps.items()):
             key = dumps(sweep.recipe(modes), sort_keys=True)
             if self._wanted.get(topic) != key:
                 self._wanted[topic] = key
-                self._start(topic, key, modes, sweep)
+                progress.pop(topic, None)
+                if key in self._finished:
+                    self._executor.cancel(id(self), topic)
+                    self._finished.move_to_end(key)
+                    datasets[topic] = self._finished[key]
+                else:
+                    progress[topic] = Progress(0, 1)
+                    jobs.append((topic, key, modes, sweep))
+        self.param.update(datasets=datasets, progress=progress, error="")
+        for job in jobs:
+            self._start(*job)
 
     def cancel(self):
         """Stop all work; for the end of a session."""
         self._wanted.clear()
         self._executor.cancel(id(self))
 
-    def _forget(self, topic: str):
+    def _drop(self, topic: str):
         del self._wanted[topic]
         self._executor.cancel(id(self), topic)
-        self.param.update(datasets=_without(self.datasets, topic), progress=_without(self.progress, topic))
 
     def _start(self, topic: str, key: str, modes: ModeSet, sweep: Sweep):
-        if key in self._finished:
-            self._executor.cancel(id(self), topic)
-            self._finished.move_to_end(key)
-            self.param.update(
-                datasets={**self.datasets, topic: self._finished[key]},
-                progress=_without(self.progress, topic),
-            )
-            return
-        self.progress = {**self.progress, topic: Progress(0, 1)}
         job = Job(
             lambda: sweep.steps(modes),
             on_step=lambda step: self._on_step(topic, key, step),
@@ -354,7 +356,3 @@ class Results(param.Parameterized):
         while len(self._finished) > _KEPT:
             self._finished.popitem(last=False)
         return ""
-
-
-def _without(table: Mapping[str, Any], key: str) -> dict[str, Any]:
-    return {k: v for k, v in table.items() if k != key}

@@ -59,21 +59,24 @@ def barriers(dataset: xr.Dataset) -> xr.Dataset:
 
 
 def _barriers(curve: xr.DataArray) -> xr.DataArray:
-    t = curve.t
-    position = (t - t[0]) / (t[-1] - t[0])
-    start, end = curve.isel(t=0, drop=True), curve.isel(t=-1, drop=True)
-    mean, highest = (start + end) / 2, curve.max("t", skipna=False)
-    middle = np.flatnonzero(np.isclose(position, 0.5))
-    at_middle = curve.isel(t=middle[0], drop=True) if len(middle) else xr.full_like(start, np.nan)
-    return xr.concat(
-        [
-            highest - mean,
-            (curve - ((1 - position) * start + position * end)).max("t", skipna=False),
-            at_middle - mean,
-            highest - np.maximum(start, end),
-        ],
-        xr.IndexVariable("definition", list(BARRIERS)),
+    position = ((curve.t - curve.t[0]) / (curve.t[-1] - curve.t[0])).values
+    found = xr.apply_ufunc(
+        lambda values: _barrier_values(position, values),
+        curve,
+        input_core_dims=[["t"]],
+        output_core_dims=[["definition"]],
     )
+    return found.assign_coords(definition=list(BARRIERS))
+
+
+def _barrier_values(p: np.ndarray, loss: np.ndarray) -> np.ndarray:
+    """D1 … D4 along the last axis of curves over positions p from 0 to 1; NaN in a curve stays."""
+    start, end, highest = loss[..., 0], loss[..., -1], loss.max(-1)
+    line = (1 - p) * start[..., None] + p * end[..., None]
+    (middle,) = np.nonzero(np.isclose(p, 0.5))
+    at_middle = loss[..., middle[0]] if len(middle) else np.full_like(start, np.nan)
+    mean = (start + end) / 2
+    return np.stack([highest - mean, (loss - line).max(-1), at_middle - mean, highest - np.maximum(start, end)], -1)
 
 
 def summary(

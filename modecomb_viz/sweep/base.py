@@ -6,7 +6,7 @@ import platform
 import time
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
-from functools import lru_cache
+from functools import cache, lru_cache
 from importlib.metadata import version
 from typing import Any, ClassVar
 
@@ -165,6 +165,13 @@ def _aligned(modes: ModeSet, a: str, b: str, method: str, seed: int) -> Alignmen
     return align(modes.spec, modes.mode(a), modes.mode(b), method, seed)
 
 
+@cache
+def _versions() -> dict[str, str]:
+    packages = ("torch", "numpy", "scipy", "xarray")
+    own = {"modecomb_viz": __version__, "python": platform.python_version()}
+    return own | {name: version(name) for name in packages}
+
+
 class Measurement:
     """One run of a sweep: the networks and splits on the device, the time spent, the points done.
 
@@ -255,8 +262,6 @@ class Measurement:
     def provenance(self) -> dict[str, Any]:
         """Recipe, content hashes, device, type, plan, versions and seconds of computing."""
         hashes = self.modes.hashes
-        packages = ("torch", "numpy", "scipy", "xarray")
-        versions = {"modecomb_viz": __version__, "python": platform.python_version()}
         return {
             "sweep": self.sweep.name,
             "recipe": json.dumps(self.sweep.recipe(self.modes)),
@@ -266,7 +271,7 @@ class Measurement:
             "device_type": self.device.type,
             "dtype": self.sweep.precision,
             "plan": json.dumps({**asdict(self.plan), "threads": torch.get_num_threads()}),
-            "versions": json.dumps(versions | {name: version(name) for name in packages}),
+            "versions": json.dumps(_versions()),
             "wall_time": self.seconds,
         }
 
