@@ -150,8 +150,9 @@ def plot_perturbation(dataset: xr.Dataset, *, quantity: str = "loss", split: str
     strength = hv.Dimension("strength", label=axis_label(dataset.strength))
     value = hv.Dimension(quantity, label=quantity_label(quantity, split))
     color = CURVES["perturbed"][0]
-    band = hv.Area((x, values.min("repeat").values, values.max("repeat").values), strength, [value, "upper"])
-    mean = hv.Curve((x, values.mean("repeat").values), strength, value, label="perturbed midpoint")
+    low, high = (getattr(values, end)("repeat", skipna=False).values for end in ("min", "max"))
+    band = hv.Area((x, low, high), strength, [value, "upper"])
+    mean = hv.Curve((x, values.mean("repeat", skipna=False).values), strength, value, label="perturbed midpoint")
     references = dataset[f"reference_{quantity}"].sel(split=split).to_series()
     lines = [
         hv.Curve([(x[0], y), (x[-1], y)], strength, value, label=f"{name} {number(y)}").opts(color=COLORS[str(name)])

@@ -5,6 +5,7 @@ holds them all, and one JavaScript callback shows the frame that the controls ch
 """
 
 import json
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -20,7 +21,7 @@ import numpy as np
 import xarray as xr
 from bokeh.embed import components
 from bokeh.layouts import column, row
-from bokeh.models import CustomJS, Div, RadioButtonGroup, Range1d, Slider
+from bokeh.models import CustomJS, CustomJSTickFormatter, Div, RadioButtonGroup, Range1d, Slider
 from bokeh.resources import Resources
 from jinja2 import Environment
 from markupsafe import Markup
@@ -37,6 +38,7 @@ from modecomb_viz.figures import (
     color_range,
 )
 from modecomb_viz.figures.looks import number
+from modecomb_viz.figures.samples import axis_span
 from modecomb_viz.results import check_path, recipe, save, write_whole
 from modecomb_viz.results import open as open_dataset
 from modecomb_viz.statistics import barriers, summary
@@ -91,33 +93,46 @@ class _Map(Picture):
 class _Segment(Picture):
     def frame(self, choice: Choice) -> Frame:
         strength, quantity, split = choice
-        curves = {}
+        curves: dict[str, xr.Dataset] = {}
         for dataset in self.datasets:
-            if recipe(dataset)["alignment"] == "identity":
-                curves["naive"] = _at(dataset, 0.0)
-            else:
-                curves["aligned"] = _at(dataset, 0.0)
-                if strength and "strength" in dataset.dims:
-                    curves["perturbed"] = _at(dataset, strength)
+            named = _curves(dataset, strength)
+            if twice := curves.keys() & named.keys():
+                raise ValueError(
+                    f"two of the segments are both the {', '.join(sorted(twice))} one. A report draws one naive "
+                    "(alignment 'identity'), one aligned and one perturbed segment; leave the other out."
+                )
+            curves |= named
         variable = {"loss": "barrier", "accuracy": "error_barrier"}[quantity]
         texts = []
         for name, curve in curves.items():
             values = barriers(curve)[variable].sel(split=split).values
-            texts.append(name + " " + ", ".join(f"D{i} {number(v)}" for i, v in enumerate(values, start=1)))
+            texts.append(name + " " + ", ".join(f"D{i}\u00a0{number(v)}" for i, v in enumerate(values, start=1)))
         return _with_numbers(self, self.figure.frame(curves, quantity=quantity, split=split), " · ".join(texts))
+
+
+def _curves(dataset: xr.Dataset, strength: float) -> dict[str, xr.Dataset]:
+    """What a segment contributes: naive, perturbed or aligned; one with many strengths is both of the latter."""
+    settings = recipe(dataset)
+    if settings["alignment"] == "identity":
+        return {"naive": _at(dataset, strength)}
+    if "strength" not in dataset.dims:
+        return {"perturbed" if np.any(dataset.get("strength", settings["strength"])) else "aligned": dataset}
+    curves = {"aligned": dataset.sel(strength=0.0, drop=True)} if 0.0 in dataset.strength.values else {}
+    return curves | ({"perturbed": _at(dataset, strength)} if strength else {})
 
 
 class _Samples(Picture):
     def frame(self, choice: Choice) -> Frame:
         strength, quantity, split = choice
-        shown = _at(self.datasets[0], strength)
+        (dataset,) = self.datasets
+        shown, span = _at(dataset, strength), axis_span(dataset, quantity, split)
         stats = summary(shown).sel(split=split)
         low, high = stats.share_interval.values
         text = (
-            f"{stats.low_loss_share.item():.0%} of the draws within 0.1 nat of the worse end "
+            f"{stats.low_loss_share.item():.0%} of the draws have a loss within 0.1 nat of the worse end "
             f"(95 % interval {low:.0%} to {high:.0%}) · worst excess {number(stats.worst_excess.item())} nats"
         )
-        return _with_numbers(self, self.figure.frame(shown, quantity=quantity, split=split), text)
+        return _with_numbers(self, self.figure.frame(shown, quantity=quantity, split=split, span=span), text)
 
 
 class _Perturbation(Picture):
@@ -125,8 +140,9 @@ class _Perturbation(Picture):
         strength, quantity, split = choice
         (dataset,) = self.datasets
         at = dataset.sel(strength=strength, method="nearest")
+        mean = at[quantity].sel(split=split).mean(skipna=False).item()
         text = (
-            f"at strength {at.strength.item():g}: mean {number(at[quantity].sel(split=split).mean().item())} · "
+            f"at strength {at.strength.item():g}: mean {number(mean)} · "
             f"{at.churn.mean().item():.0%} of the units moved · "
             f"{at.objective_lost.mean().item():.0%} of the objective lost"
         )
@@ -146,8 +162,8 @@ _PICTURES = {
     ),
     "segment": partial(
         _Segment, "segment", "Segment from A to B",
-        "Loss along (1 − t)·A + t·π(B). A flat aligned curve below the hump of the naive one is linear mode "
-        "connectivity. Barriers: D1 Git Re-Basin, D2 above the straight line between the ends, D3 midpoint, "
+        "Loss or accuracy along (1 − t)·A + t·π(B). A flat aligned curve beside the hump of the naive one is linear "
+        "mode connectivity. Barriers: D1 Git Re-Basin, D2 above the straight line between the ends, D3 midpoint, "
         "D4 above the worse end.",
     ),
     "samples": partial(
@@ -201,20 +217,21 @@ def render(datasets: Sequence[xr.Dataset], title: str) -> str:
     """The HTML of a report.
 
     Raises:
-        ValueError: when the Datasets have no split in common.
+        ValueError: when the Datasets have no split in common or differ in their strengths.
     """
     pictures = list(_pictures(datasets))
     choices = _choices(datasets)
-    controls = _controls(pictures, choices)
+    frames = {picture.name: _frames(picture, choices) for picture in pictures}
+    controls = _controls(pictures, frames, choices)
     roots = {"controls": controls, **{picture.name: _root(picture) for picture in pictures}}
     for picture in pictures:
-        _show(picture, next(_all_choices(choices)))
+        picture.figure.apply(frames[picture.name][0])
     script, divs = components(roots)
     template = Environment(autoescape=True).from_string(_template())
     return template.render(
         title=title,
         version=__version__,
-        lead=_lead(recipe(datasets[0])),
+        lead=_lead(datasets),
         resources=Markup(Resources(mode="inline", components=["bokeh", "bokeh-widgets"]).render()),
         controls=Markup(divs["controls"]),
         pictures=[
@@ -239,14 +256,10 @@ def _pictures(datasets: Sequence[xr.Dataset]) -> Iterator[Picture]:
 
 
 def _root(picture: Picture):
-
     return column(picture.figure.figure, picture.numbers, sizing_mode="stretch_width")
 
 
 def _choices(datasets: Sequence[xr.Dataset]) -> tuple[list[float], list[str], list[str]]:
-    strengths = sorted(
-        {float(s) for dataset in datasets if "strength" in dataset.dims for s in dataset.strength.values}
-    )
     splits = [s for s in ("test", "train") if all(s in dataset.split.values for dataset in datasets)]
     if not splits:
         raise ValueError(
@@ -254,31 +267,43 @@ def _choices(datasets: Sequence[xr.Dataset]) -> tuple[list[float], list[str], li
             + "; ".join(", ".join(map(str, dataset.split.values)) for dataset in datasets)
             + ". Compute them with the same splits=…"
         )
-    return strengths or [0.0], ["loss", "accuracy"], splits
+    return _strengths(datasets), ["loss", "accuracy"], splits
+
+
+def _strengths(datasets: Sequence[xr.Dataset]) -> list[float]:
+    """The strengths of the slider: those of the pictures that follow it, else those of the perturbation curve."""
+    follow = [d for d in datasets if "strength" in d.dims and recipe(d)["sweep"] != "perturbation"]
+    shown = follow or [d for d in datasets if "strength" in d.dims][:1]
+    grids = {recipe(dataset)["sweep"]: sorted(dataset.strength.values.tolist()) for dataset in shown}
+    first = next(iter(grids.values()), [0.0])
+    if any(sorted(dataset.strength.values.tolist()) != first for dataset in shown):
+        raise ValueError(
+            "the datasets have different perturbation strengths, so no slider fits them all: "
+            + "; ".join(f"{name} {', '.join(f'{s:g}' for s in grid)}" for name, grid in grids.items())
+            + ". Compute them with the same strength=[…], or with a single one."
+        )
+    return first
 
 
 def _all_choices(choices: tuple[list[float], list[str], list[str]]) -> Iterator[Choice]:
     return product(*choices)
 
 
-def _show(picture: Picture, choice: Choice):
-    frame = picture.frame(choice)
-    picture.figure.apply(frame)
-
-
-def _controls(pictures: Sequence[Picture], choices: tuple[list[float], list[str], list[str]]):
+def _controls(
+    pictures: Sequence[Picture], frames: dict[str, list[Frame]], choices: tuple[list[float], list[str], list[str]]
+):
     """A slider over the strengths, buttons for quantity and split, and the callback that shows the chosen frame."""
     strengths, quantities, splits = choices
     slider = Slider(
-        start=0, end=max(1, len(strengths) - 1), value=0, step=1, show_value=False, width=420,
-        title=f"Perturbation strength: {strengths[0]:g}", disabled=len(strengths) < 2, name="strength",
+        start=0, end=max(1, len(strengths) - 1), value=0, step=1, width=420,
+        format=CustomJSTickFormatter(args={"strengths": strengths}, code="return String(strengths[tick])"),
+        title="Perturbation strength", disabled=len(strengths) < 2, name="strength",
     )  # fmt: skip
     quantity = RadioButtonGroup(labels=quantities, active=0, name="quantity")
     split = RadioButtonGroup(labels=splits, active=0, name="split")
-    frames = [_script_frames(picture, choices) for picture in pictures]
+    shown = [_script_frames(picture, frames[picture.name]) for picture in pictures]
     callback = CustomJS(
-        args={"slider": slider, "quantity": quantity, "split": split, "strengths": strengths, "pictures": frames,
-              "splits": len(splits)},
+        args={"slider": slider, "quantity": quantity, "split": split, "pictures": shown, "splits": len(splits)},
         code=_SCRIPT,
     )  # fmt: skip
     slider.js_on_change("value", callback)
@@ -291,7 +316,6 @@ def _controls(pictures: Sequence[Picture], choices: tuple[list[float], list[str]
 _SCRIPT = """
 const plain = (value) => value instanceof Map ? Object.fromEntries(value) : value
 const k = (slider.value * 2 + quantity.active) * splits + split.active
-slider.title = `Perturbation strength: ${strengths[slider.value]}`
 for (const picture of pictures.map(plain)) {
   const frame = plain(picture.frames[k])
   picture.models.forEach((model, i) => { model[picture.names[i]] = frame.values[i] })
@@ -301,21 +325,24 @@ for (const picture of pictures.map(plain)) {
 """
 
 
-def _script_frames(picture: Picture, choices) -> dict[str, Any]:
+def _frames(picture: Picture, choices: tuple[list[float], list[str], list[str]]) -> list[Frame]:
     """All frames of a picture, in the order of the choices, with axes that hold still while the strength moves."""
     strengths, quantities, splits = choices
     frames = {choice: picture.frame(choice) for choice in _all_choices(choices)}
     for quantity, split in product(quantities, splits):
         group = [(strength, quantity, split) for strength in strengths]
         frames.update(zip(group, _steady([frames[choice] for choice in group]), strict=True))
-    first = next(iter(frames.values()))
+    return list(frames.values())
+
+
+def _script_frames(picture: Picture, frames: list[Frame]) -> dict[str, Any]:
+    """The frames as the script takes them."""
+    first = frames[0]
     return {
         "sources": {name: picture.figure.sources[name] for name in first.columns},
         "models": [p.model for p in first.properties],
         "names": [p.name for p in first.properties],
-        "frames": [
-            {"values": [p.value for p in frame.properties], "columns": frame.columns} for frame in frames.values()
-        ],
+        "frames": [{"values": [p.value for p in frame.properties], "columns": frame.columns} for frame in frames],
     }
 
 
@@ -335,10 +362,16 @@ def _steady(frames: list[Frame]) -> list[Frame]:
     ]
 
 
-def _lead(settings: dict[str, Any]) -> str:
+def _lead(datasets: Sequence[xr.Dataset]) -> str:
+    """Whose networks, how they are aligned, how the matching is perturbed; every value that occurs."""
+    recipes = [recipe(dataset) for dataset in datasets]
+
+    def every(text: str) -> str:
+        return "; ".join(dict.fromkeys(text.format(**settings).replace("_", " ") for settings in recipes))
+
+    modes = "; ".join(dict.fromkeys("{modes}, networks {a} and {b}".format(**settings) for settings in recipes))
     return (
-        f"Modes: {settings['modes']}, networks {settings['a']} and {settings['b']}. "
-        f"Perturbation of the matching: {settings['perturbation']}."
+        f"Modes: {modes}. Alignment: {every('{alignment}')}. Perturbation of the matching: {every('{perturbation}')}."
     )
 
 
@@ -353,7 +386,22 @@ def _recipe_table(dataset: xr.Dataset) -> dict[str, Any]:
         "heading": f"{sweep} ({settings['alignment'].replace('_', ' ')})",
         "rows": [("modes", modes), *((n.replace("_", " "), _readable(v)) for n, v in settings.items()), *provenance],
         "code": f"import modecomb_viz as mc\n\nmc.sweep_{sweep}(\n    mc.open_modes({modes!r}){arguments},\n)",
+        "command": _command(sweep, modes, settings),
     }
+
+
+def _command(sweep: str, modes: str, settings: dict[str, Any]) -> str:
+    """The call of the command line that computes a recipe again."""
+    words = ["modecomb", sweep, "--modes", modes, "--out", f"{sweep}.nc"]
+    for name, value in settings.items():
+        if name == "parameters":
+            values = [f"{key}={float(number):g}" for key, number in value.items()]
+        elif name == "z" and isinstance(value, list):
+            values = [",".join(value)]
+        else:
+            values = value if isinstance(value, list) else [] if value is None else [value]
+        words += [word for v in values for word in (f"--{name.replace('_', '-')}", str(v))]
+    return shlex.join(words)
 
 
 def _readable(value: Any) -> str:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import synthetic
 from bokeh.models import ColumnDataSource, LogColorMapper
+from explained import explains
 
 from modecomb_viz.figures import MapFigure, PerturbationFigure, SamplesFigure, SegmentFigure, color_range
 from modecomb_viz.figures.looks import number, ticks
@@ -160,3 +161,32 @@ def test_numbers_and_ticks():
     assert [number(x) for x in (0.05513, 12.3456, float("nan"))] == ["0.0551", "12.3", "not a number"]
     assert ticks(0.04, 1.2) == [0.05, 0.1, 0.2, 0.5, 1.0]
     assert len(ticks(1e-6, 1e3)) <= 10
+
+
+@pytest.mark.parametrize(
+    ("figure", "dataset"), [(MapFigure(), synthetic.plane(5)), (SamplesFigure(), synthetic.samples())]
+)
+def test_what_cannot_be_shown_is_explained(figure, dataset):
+    with explains("shows one strength", "0, 0.5, 1", "dataset.sel(strength="):
+        figure.update(dataset)
+    with explains("split must be one of test, train", "'dev'"):
+        figure.update(at(dataset), split="dev")
+    with explains("quantity must be 'loss' or 'accuracy'", "'error'"):
+        figure.update(at(dataset), quantity="error")
+
+
+def test_refinement_keeps_a_readers_zoom():
+    figure, plane = MapFigure(), at(synthetic.plane())
+    figure.update(coarse(plane, 2))
+    figure.figure.x_range.start = 0.3
+    figure.update(plane)
+    assert figure.figure.x_range.start == 0.3
+
+
+def test_a_repeat_that_is_nan_is_not_hidden():
+    figure, dataset = PerturbationFigure(), synthetic.perturbation()
+    dataset.loss[0, 1, 0] = np.nan
+    figure.update(dataset)
+    mean = figure.sources["mean"].data
+    for column in ("mean", "low", "high"):
+        np.testing.assert_array_equal(np.isnan(mean[column]), [False, True, False])

@@ -1,6 +1,7 @@
 """The report: whole, escaped, small, and rendered without Panel."""
 
 import re
+import shlex
 import subprocess
 import sys
 from html.parser import HTMLParser
@@ -9,10 +10,14 @@ import numpy as np
 import pytest
 import synthetic
 import xarray as xr
+from bokeh.models import Range1d
 from explained import explains
 
 import modecomb_viz as mc
+from modecomb_viz import report
+from modecomb_viz.cli import app
 from modecomb_viz.report import SIZE_BUDGET, render
+from modecomb_viz.sweep import last_dataset, make_sweep
 
 
 @pytest.fixture(scope="module")
@@ -96,3 +101,61 @@ def test_bad_input_is_explained(tmp_path):
     with explains("no split in common", "test; train"):
         mc.save_report([good.sel(split=["test"]), synthetic.plane().sel(split=["train"])], tmp_path / "x.html")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_first_picture_has_the_axes_of_all_strengths():
+    datasets = synthetic.everything()
+    choices = report._choices(datasets)
+    for picture in report._pictures(datasets):
+        frames = report._frames(picture, choices)
+        ranges = [
+            [(p.model.id, p.name, p.value) for p in frame.properties if isinstance(p.model, Range1d)]
+            for frame in frames[:: len(choices[1]) * len(choices[2])]
+        ]
+        assert all(found == ranges[0] for found in ranges), picture.name
+
+
+def test_segments_are_named_by_their_strength():
+    many = synthetic.segment()
+    one = many.sel(strength=0.5)
+    assert set(report._curves(synthetic.segment("identity"), 0.5)) == {"naive"}
+    assert set(report._curves(many, 0.0)) == {"aligned"}
+    assert set(report._curves(many, 0.5)) == {"aligned", "perturbed"}
+    assert set(report._curves(many.sel(strength=[0.5, 1.0]), 0.5)) == {"perturbed"}
+    assert set(report._curves(one, 0.0)) == {"perturbed"}
+    assert set(report._curves(many.sel(strength=0.0), 0.0)) == {"aligned"}
+    with explains("two of the segments are both the naive one", "leave the other out"):
+        render([synthetic.segment("identity")] * 2, "twice")
+
+
+def test_strengths_that_differ_are_explained():
+    with explains("different perturbation strengths", "plane 0, 0.5, 1", "samples 0, 1", "same strength="):
+        render([synthetic.plane(5), synthetic.samples().sel(strength=[0.0, 1.0])], "mixed")
+
+
+SETTINGS = {
+    "plane": {"resolution": 3, "z": ["linear1"], "parameters": {"p": 0.3}, "strength": [0.0, 0.5]},
+    "segment": {"points": 3, "start": -0.5, "alignment": "identity", "max_memory": 10**9},
+    "samples": {"n": 2, "distribution": "normal", "parameters": {"std": 0.1, "clip": 1.0}, "splits": ["train", "test"]},
+    "perturbation": {"strength": [0.0, 1.0], "repeats": 1, "perturbation": "noise"},
+}
+
+
+@pytest.mark.parametrize("sweep", list(SETTINGS))
+def test_python_and_command_line_compute_the_recipe_again(sweep, tmp_path):
+    modes = mc.open_modes("digits-mlp")
+    settings = SETTINGS[sweep]
+    if "z" in settings:
+        settings = {**settings, "z": list(modes.spec.layer_names[:1])}
+    dataset = last_dataset(make_sweep(sweep, settings).steps(modes))
+    table = report._recipe_table(dataset)
+    code = table["code"].replace("mc.sweep", "again = mc.sweep")
+    scope = {}
+    exec(code, scope)
+    words = shlex.split(table["command"])
+    out = tmp_path / words[words.index("--out") + 1]
+    words[words.index("--out") + 1] = str(out)
+    app(words[1:], standalone_mode=False)
+    for again in (scope["again"], mc.open(out)):
+        assert mc.recipe(again) == mc.recipe(dataset)
+        xr.testing.assert_equal(again.loss, dataset.loss)

@@ -4,15 +4,17 @@ A frame holds the columns of every data source and the properties (a range, a la
 applies frames from Python, a report from JavaScript; both show the same figure.
 """
 
+from functools import cached_property
 from typing import Any, NamedTuple
 
+import xarray as xr
 from bokeh.model import Model
 from bokeh.models import ColumnDataSource, Range1d
 from bokeh.plotting import figure
 
 from modecomb_viz.figures.looks import FONT, HEIGHT
 
-__all__ = ["Figure", "Frame", "Property", "make_figure", "range_properties"]
+__all__ = ["Figure", "Frame", "Property", "check_shown", "make_figure", "range_properties"]
 
 
 class Property(NamedTuple):
@@ -50,12 +52,32 @@ class Figure:
         self.apply(self.frame(*args, **options))
 
     def apply(self, frame: Frame):
-        """Show a frame."""
+        """Show a frame. A property is set when it differs from the last frame, so refinement keeps a reader's zoom."""
         for model, name, value in frame.properties:
-            if getattr(model, name) != value:
+            key = model.id, name
+            if key not in self._shown or self._shown[key] != value:
+                self._shown[key] = value
                 setattr(model, name, value)
         for name, columns in frame.columns.items():
             self.sources[name].data = columns
+
+    @cached_property
+    def _shown(self) -> dict[tuple[str, str], Any]:
+        """The values of the last frame, by model and property."""
+        return {}
+
+
+def check_shown(dataset: xr.Dataset, quantity: str, split: str, *, strength: bool = False):
+    """ValueError unless the dataset has the quantity and the split, and one strength where one is drawn."""
+    if quantity not in ("loss", "accuracy"):
+        raise ValueError(f"quantity must be 'loss' or 'accuracy', got {quantity!r}.")
+    if split not in dataset.split.values:
+        raise ValueError(f"split must be one of {', '.join(map(str, dataset.split.values))}, got {split!r}.")
+    if "strength" in dataset[quantity].dims and not strength:
+        raise ValueError(
+            f"a figure shows one strength, the dataset has {dataset.sizes['strength']}: "
+            f"{', '.join(f'{s:g}' for s in dataset.strength.values)}. Choose one: dataset.sel(strength=…, drop=True)."
+        )
 
 
 def make_figure(height: int = HEIGHT, **options: Any) -> figure:

@@ -14,7 +14,7 @@ from bokeh.models import (
     LogTicker,
 )
 
-from modecomb_viz.figures.base import Figure, Frame, Property, make_figure, range_properties
+from modecomb_viz.figures.base import Figure, Frame, Property, check_shown, make_figure, range_properties
 from modecomb_viz.figures.looks import HEIGHT, NAN_COLOR, PALETTES, axis_label, number, quantity_label
 
 __all__ = ["MapFigure", "color_range"]
@@ -80,6 +80,7 @@ class MapFigure(Figure):
 
     def update(self, dataset: xr.Dataset, *, quantity: str = "loss", split: str = "test", log_scale: bool = False):
         """Show a plane. A new recipe or another quantity chooses the colour range anew."""
+        check_shown(dataset, quantity, split)
         request = f"{dataset.attrs['recipe']} {quantity} {split}"
         if request != self._recipe:
             self._recipe = request
@@ -96,6 +97,7 @@ class MapFigure(Figure):
         colors: tuple[float, float] | None = None,
     ) -> Frame:
         """Image, marks, ranges and colours of a plane without the dimension ``strength``."""
+        check_shown(dataset, quantity, split)
         values = dataset[quantity].sel(split=split).transpose("v", "u").values
         low, high = colors or color_range(values)
         columns = {"image": _image_columns(dataset, values), "marks": _mark_columns(dataset, values)}

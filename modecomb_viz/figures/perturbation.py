@@ -7,7 +7,7 @@ import xarray as xr
 from bokeh.core.properties import value as literal
 from bokeh.models import ColumnDataSource, HoverTool, Legend, LegendItem
 
-from modecomb_viz.figures.base import Figure, Frame, Property, make_figure, range_properties
+from modecomb_viz.figures.base import Figure, Frame, Property, check_shown, make_figure, range_properties
 from modecomb_viz.figures.looks import COLORS, HEIGHT, axis_label, number, quantity_label
 from modecomb_viz.figures.segments import padded_range
 
@@ -42,21 +42,26 @@ class PerturbationFigure(Figure):
             self._items[name] = LegendItem(label=name, renderers=[glyph])
         items = [LegendItem(label="perturbed midpoint, mean and range", renderers=perturbed), *self._items.values()]
         legend = Legend(items=items, orientation="horizontal", ncols=3, border_line_color=None, padding=0, margin=4)
-        legend.label_text_font_size = "12px"
+        legend.label_text_font_size, legend.spacing = "12px", 12
         self.figure.add_layout(legend, "above")
 
     def frame(
         self, dataset: xr.Dataset, *, quantity: str = "loss", split: str = "test", strength: float | None = None
     ) -> Frame:
-        """Curve, band, dots and references; ``strength`` draws a dotted cursor there."""
+        """Curve, band, dots and references; ``strength`` draws a dotted cursor there.
+
+        A repeat that is not a number leaves a gap in the curve and in the band.
+        """
+        check_shown(dataset, quantity, split, strength=True)
         values = dataset[quantity].sel(split=split).transpose("strength", "repeat")
         references = dataset[f"reference_{quantity}"].sel(split=split)
         x = dataset.strength.values
         low, high = padded_range([values.values, references.values])
         columns = {
             "mean": {
-                "strength": x, "mean": values.mean("repeat").values, "low": values.min("repeat").values,
-                "high": values.max("repeat").values,
+                "strength": x, "mean": values.mean("repeat", skipna=False).values,
+                "low": values.min("repeat", skipna=False).values,
+                "high": values.max("repeat", skipna=False).values,
             },
             "dots": {
                 "strength": np.repeat(x, values.sizes["repeat"]), "value": values.values.ravel(),

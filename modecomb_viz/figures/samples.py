@@ -6,10 +6,10 @@ import numpy as np
 import xarray as xr
 from bokeh.models import ColumnDataSource, FixedTicker, HoverTool
 
-from modecomb_viz.figures.base import Figure, Frame, Property, make_figure, range_properties
+from modecomb_viz.figures.base import Figure, Frame, Property, check_shown, make_figure, range_properties
 from modecomb_viz.figures.looks import COLORS, number, quantity_label, ticks
 
-__all__ = ["SamplesFigure"]
+__all__ = ["SamplesFigure", "axis_span"]
 
 _BINS = 30
 _FLOOR = 1e-6
@@ -51,8 +51,9 @@ class SamplesFigure(Figure):
 
     def update(self, dataset: xr.Dataset, *, quantity: str = "loss", split: str = "test"):
         """Show draws. The axis is chosen when a request brings its first draws; later draws only widen it."""
+        check_shown(dataset, quantity, split)
         request = f"{dataset.attrs['recipe']} {quantity} {split}"
-        low, high = _span(dataset, quantity, split)
+        low, high = axis_span(dataset, quantity, split)
         if self._range_of[0] == request:
             low, high = min(low, self._range_of[1][0]), max(high, self._range_of[1][1])
         self._range_of = (request, (low, high))
@@ -67,7 +68,8 @@ class SamplesFigure(Figure):
         span: tuple[float, float] | None = None,
     ) -> Frame:
         """Histogram, dots, references and axis of samples without the dimension ``strength``."""
-        low, high = span or _span(dataset, quantity, split)
+        check_shown(dataset, quantity, split)
+        low, high = span or axis_span(dataset, quantity, split)
         values = dataset[quantity].sel(split=split).values
         positions = _position(values, quantity)
         columns = {
@@ -93,8 +95,9 @@ def _position(values: np.ndarray, quantity: str) -> np.ndarray:
     return np.log10(np.maximum(values, _FLOOR)) if quantity == "loss" else values
 
 
-def _span(dataset: xr.Dataset, quantity: str, split: str) -> tuple[float, float]:
-    parts = [dataset[name].sel(split=split).values for name in (quantity, f"reference_{quantity}")]
+def axis_span(dataset: xr.Dataset, quantity: str, split: str) -> tuple[float, float]:
+    """Positions on the axis between which all draws and references lie, those of every strength."""
+    parts = [dataset[name].sel(split=split).values.ravel() for name in (quantity, f"reference_{quantity}")]
     positions = _position(np.concatenate(parts), quantity)
     finite = positions[np.isfinite(positions)]
     low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)

@@ -7,7 +7,7 @@ import xarray as xr
 from bokeh.core.properties import value as literal
 from bokeh.models import ColumnDataSource, HoverTool, Legend, LegendItem
 
-from modecomb_viz.figures.base import Figure, Frame, Property, make_figure, range_properties
+from modecomb_viz.figures.base import Figure, Frame, Property, check_shown, make_figure, range_properties
 from modecomb_viz.figures.looks import CURVES, HEIGHT, number, quantity_label
 from modecomb_viz.statistics import barriers
 
@@ -49,6 +49,7 @@ class SegmentFigure(Figure):
         """Curves by name, among ``naive``, ``aligned`` and ``perturbed``, without the dimension ``strength``."""
         columns = {name: {"t": np.empty(0), "value": np.empty(0)} for name in CURVES}
         for name, dataset in datasets.items():
+            check_shown(dataset, quantity, split)
             columns[name] = {"t": dataset.t.values, "value": dataset[quantity].sel(split=split).values}
         labels = {name: f"{name} {_barrier(dataset, quantity, split)}" for name, dataset in datasets.items()}
         low, high = padded_range([column["value"] for column in columns.values()])
