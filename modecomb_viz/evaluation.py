@@ -28,6 +28,7 @@ __all__ = [
     "evaluate_steps",
     "finish",
     "make_plan",
+    "near",
     "place",
     "resolve_device",
 ]
@@ -40,9 +41,11 @@ PRECISIONS: dict[str, torch.dtype] = {"float32": torch.float32, "float64": torch
 #: Points to stacked weights: ``[point, k]`` coordinates in, tensors with a leading point axis out.
 Points = Callable[[Tensor], Params]
 
-#: Bytes of weights and activations held at once when the caller names no bound: what stays near the
-#: processor on a CPU, what fills the card on a GPU.
+#: Bytes of weights and activations held at once when the caller names no bound.
 DEFAULT_MEMORY = {"cpu": 256 * 2**20, "cuda": 4 * 2**30}
+
+#: Bytes of the largest activation of one chunk of examples on a CPU: what its caches keep.
+CACHE_SIZE = 2**20
 
 
 def resolve_device(device: str | torch.device | None) -> torch.device:
@@ -100,6 +103,11 @@ def place(model: nn.Module, device: torch.device, dtype: torch.dtype | None = No
     return copy.deepcopy(model).to(device, dtype)
 
 
+def near(tensor: Tensor) -> Tensor:
+    """The tensor in the memory layout that convolutions prefer: images and their kernels with the channel last."""
+    return tensor.to(memory_format=torch.channels_last) if tensor.ndim == 4 else tensor
+
+
 def make_plan(
     model: nn.Module,
     params: Params,
@@ -132,6 +140,8 @@ def make_plan(
             f"which needs {weights + activations:,} bytes."
         )
     examples = min(len(split.x), max(1, (budget - weights) // activations))
+    if device.type == "cpu":
+        examples = min(examples, max(1, CACHE_SIZE // max(1, largest.bytes)))
     if strategy == "loop":
         return Plan(strategy, 1, examples)
     examples = min(examples, 2048)

@@ -25,6 +25,7 @@ from modecomb_viz.evaluation import (
     check_precision,
     evaluate_steps,
     make_plan,
+    near,
     place,
     resolve_device,
 )
@@ -184,16 +185,20 @@ class Measurement:
         self.sweep, self.modes, self.total = sweep, modes, total
         self.device, self.dtype = resolve_device(sweep.device), check_precision(sweep.precision)
         self.done, self.seconds = 0, 0.0
-        self.splits: dict[str, Split] = {name: modes.split(name).to(self.device, self.dtype) for name in sweep.splits}
+        self.splits = {name: self._placed_split(modes.split(name)) for name in sweep.splits}
         self.model: nn.Module = place(modes.model, self.device, self.dtype)
         self.params_a = self.placed(modes.mode(sweep.a))
         self.plan: Plan = make_plan(
             self.model, self.params_a, self.splits[sweep.splits[0]], max_memory=sweep.max_memory
         )
 
+    def _placed_split(self, split: Split) -> Split:
+        x, y = split.to(self.device, self.dtype)
+        return Split(near(x), y)
+
     def placed(self, params: Params) -> dict[str, Tensor]:
         """The weights on the device, in the precision of the sweep."""
-        return {name: tensor.to(self.device, self.dtype) for name, tensor in params.items()}
+        return {name: near(tensor.to(self.device, self.dtype)) for name, tensor in params.items()}
 
     def alignment(self, b: str | None = None, method: str | None = None) -> Alignment:
         """The unperturbed alignment of a mode onto ``a``."""
