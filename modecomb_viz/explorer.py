@@ -101,7 +101,7 @@ class Controls(pn.viewable.Viewer):
 
 def _number(value: float) -> str:
     """A value for the status line: four significant digits."""
-    return f"{value:.4g}"
+    return "not a number" if np.isnan(value) else f"{value:.4g}"
 
 
 class View(pn.viewable.Viewer):
@@ -118,18 +118,21 @@ class View(pn.viewable.Viewer):
         self.bar = pmui.LinearProgress(
             value=0, max=100, variant="determinate", sizing_mode="stretch_width", height=4, margin=(0, 10)
         )
+        self._pane = pn.pane.Bokeh(self.figure.figure, sizing_mode="stretch_width")
+        self._in_page = pn.state.curdoc is not None
+        self.figure.figure.on_change("inner_width", self._go_live)
         self._layout = pmui.Paper(
             pmui.Typography(self.title, variant="subtitle1", margin=(2, 10, 0, 10)),
             self.bar,
             pmui.Typography(self.sentence, variant="caption", margin=(2, 10, 0, 10)),
-            pn.pane.Bokeh(self.figure.figure, sizing_mode="stretch_width"),
+            self._pane,
             self.status,
             sizing_mode="stretch_width",
             elevation=1,
             margin=6,
         )
         self._drawn: tuple[Any, ...] = ()
-        self._numbers_shown = ""
+        self._numbers_shown, self._live = "", False
         results.param.watch(self._refresh, ["datasets", "progress"])
         state.param.watch(self._refresh, ["quantity", "split", "log_scale"])
         self._refresh()
@@ -146,7 +149,19 @@ class View(pn.viewable.Viewer):
         arrived = {topic: self.results.datasets[topic] for topic in self.topics if topic in self.results.datasets}
         return {topic: dataset for topic, dataset in arrived.items() if self.state.split in dataset.split}
 
+    @property
+    def _awaited(self) -> bool:
+        """Whether a notebook has been sent the view but has not laid it out yet: what changes until then is lost."""
+        return not self._in_page and not self._live and bool(self._pane._models)
+
+    def _go_live(self, attribute: str, old: Any, new: Any):
+        if not self._live:
+            self._live = True
+            self._refresh()
+
     def _refresh(self, *events: param.parameterized.Event):
+        if self._awaited:
+            return
         datasets = self.datasets()
         drawn = (
             *map(id, datasets.values()),
@@ -259,7 +274,7 @@ class DistributionView(View):
         values = dataset[self.state.quantity].sel(split=self.state.split)
         share = summary(dataset).low_loss_share.sel(split=self.state.split).item()
         return (
-            f"{dataset.sizes['sample']} of {self.state.draws} draws · mean {_number(values.mean().item())} · "
+            f"{dataset.sizes['sample']} of {self.state.draws} draws · mean {_number(values.mean(skipna=False).item())} · "
             f"{share:.0%} within 0.1 nat of the worse end"
         )
 
