@@ -114,7 +114,7 @@ class View(pn.viewable.Viewer):
         super().__init__()
         self.state, self.results = state, results
         self.figure = self._make_figure()
-        self.status = pn.pane.HTML("", styles={"font-size": "13px"}, sizing_mode="stretch_width", height=20)
+        self.status = pn.pane.HTML("", styles={"font-size": "13px"}, sizing_mode="stretch_width", min_height=20)
         self.bar = pmui.LinearProgress(
             value=0, max=100, variant="determinate", sizing_mode="stretch_width", height=4, margin=(0, 10)
         )
@@ -273,8 +273,9 @@ class DistributionView(View):
         dataset = datasets["samples"]
         values = dataset[self.state.quantity].sel(split=self.state.split)
         share = summary(dataset).low_loss_share.sel(split=self.state.split).item()
+        mean = _number(values.mean(skipna=False).item())
         return (
-            f"{dataset.sizes['sample']} of {self.state.draws} draws · mean {_number(values.mean(skipna=False).item())} · "
+            f"{dataset.sizes['sample']} of {self.state.draws} draws · mean {mean} · "
             f"{share:.0%} within 0.1 nat of the worse end"
         )
 

@@ -88,6 +88,17 @@ def test_everything_serialises_into_a_document(explorer, part):
     assert document.to_json().content["roots"]
 
 
+def test_a_notebook_is_drawn_into_once_it_has_laid_out_the_view(explorer):
+    pn.panel(explorer.map).get_root(Document())
+    before = explorer.map.figure.sources["image"].data["image"][0]
+    explorer.state.strength = 0.7
+    assert explorer.map.figure.sources["image"].data["image"][0] is before
+    explorer.map.figure.figure.trigger("inner_width", None, 400)
+    assert (explorer.map.figure.sources["image"].data["image"][0] != before).any()
+    explorer.state.strength = 0.2
+    assert "complete" in explorer.map.status.object
+
+
 def test_points_that_are_no_numbers_are_counted():
     explorer = mc.Explorer("digits-convnet", executor=InlineExecutor(), resolution=9, draws=8, plane="three_modes")
     explorer.state.margin = 0.5
