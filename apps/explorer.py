@@ -8,7 +8,6 @@ import argparse
 import panel as pn
 
 from modecomb_viz.explorer import Explorer, error_page
-from modecomb_viz.state import open_shared
 
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("--modes", default="digits-mlp", help="a name of the catalogue, or a folder made by modecomb train")
@@ -16,7 +15,7 @@ arguments = parser.parse_args()
 
 pn.extension()
 try:
-    explorer = Explorer(open_shared(arguments.modes))
+    explorer = Explorer(arguments.modes)
 except ValueError as error:
     error_page(error).servable(title="modecomb_viz")
 else:

@@ -310,7 +310,7 @@ class Explorer(pn.viewable.Viewer):
     """The live explorer of the hypercube between two networks.
 
     Args:
-        modes: a mode set, or the name of one in the catalogue.
+        modes: a mode set, a name of the catalogue, or a folder that ``modecomb train`` wrote.
         executor: where sweeps run; by default the one queue of the device, shared by all sessions.
         choices: initial values of the state, such as ``strength=0.3``.
 

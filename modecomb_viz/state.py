@@ -60,7 +60,10 @@ class ExplorerState(param.Parameterized):
     """Every choice of the explorer.
 
     Args:
-        modes: a mode set of your own or the name of one; the catalogue is offered beside it.
+        modes: a mode set of your own, a folder of one, or a name of the catalogue, which is offered beside it.
+
+    Raises:
+        ValueError: for a name that is neither in the catalogue nor a folder, or a folder that does not hold a mode set.
     """
 
     modes_name = param.Selector(objects=[], label="Modes", doc="Networks of one architecture, trained independently.")
@@ -108,6 +111,8 @@ class ExplorerState(param.Parameterized):
     log_scale = param.Boolean(False, label="Logarithmic loss", doc="Logarithmic colours of the loss map.")
 
     def __init__(self, modes: ModeSet | str = "digits-mlp", **choices: Any):
+        if isinstance(modes, str) and modes not in catalogue():
+            modes = open_shared(modes)
         own = modes if isinstance(modes, ModeSet) else None
         self._own = {own.name: own} if own else {}
         super().__init__()

@@ -1,5 +1,6 @@
 """The state and its results, without a widget and without a browser."""
 
+import shutil
 import threading
 from queue import Queue as Mailbox
 
@@ -8,6 +9,7 @@ import xarray as xr
 from explained import explains
 
 import modecomb_viz as mc
+from modecomb_viz.checkpoints import catalogue
 from modecomb_viz.data import Split
 from modecomb_viz.executor import Executor, InlineExecutor, Progress
 from modecomb_viz.hypercube import LAWS
@@ -138,6 +140,18 @@ def test_own_modes_stand_beside_the_catalogue(digits):
     state.modes_name = "digits-mlp"
     assert (state.a, state.b, state.c) == ("A", "B", "C")
     assert results.error == ""
+
+
+def test_unknown_modes_are_explained():
+    with explains("no modes called 'nope'", "digits-mlp", "recipe.toml"):
+        ExplorerState("nope")
+
+
+def test_a_folder_of_modes_is_opened(tmp_path):
+    folder = shutil.copytree(catalogue()["digits-convnet"], tmp_path / "mine")
+    state = ExplorerState(str(folder), **QUICK)
+    assert state.modes_name == "mine"
+    assert Results(state, InlineExecutor()).error == ""
 
 
 @pytest.mark.parametrize("plane", ["split", "random", "three_modes"])
