@@ -2,10 +2,13 @@
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 
 import pytest
+
+from modecomb_viz.checkpoints import catalogue
 
 STRENGTH = "input[type=range]"
 
@@ -93,6 +96,15 @@ def test_unknown_modes_are_said_in_the_page(serve, page, deep):
     deep.wait("deep(document, '.MuiAlert-message, p').some((e) => e.textContent.includes('no modes called'))")
     assert "'<b>nope</b>'" in " ".join(deep.texts(".MuiAlert-message, p"))
     assert deep.texts("p b") == []
+
+
+def test_weights_of_another_architecture_are_said_in_the_page(serve, page, deep, tmp_path):
+    folder = shutil.copytree(catalogue()["digits-mlp"], tmp_path / "mixed")
+    shutil.copy(catalogue()["digits-convnet"] / "B.safetensors", folder)
+    server = serve("apps/explorer.py", "--modes", str(folder))
+    page.goto(server.url)
+    deep.wait("deep(document, '.MuiAlert-message, p').some((e) => e.textContent.includes(\"is missing 'fc1.bias'\"))")
+    assert server.troubles() == []
 
 
 @pytest.mark.parametrize("name", ["digits-resnet", "digits-convnet"])
