@@ -85,7 +85,7 @@ def test_choices_that_exclude_each_other_are_explained_and_nothing_is_lost(serve
     page.locator("input[type=checkbox]").first.click()
     deep.wait("deep(document, '.numbers').every((e, i) => e.textContent === arg[i])", numbers)
     deep.wait_until_complete()
-    assert not any("noise" in text for text in deep.texts(".MuiAlert-message, p"))
+    deep.wait("!deep(document, '.MuiAlert-message, p').some((e) => e.textContent.includes('noise'))")
     assert complaints == []
     assert server.troubles() == []
 
