@@ -16,8 +16,8 @@ __version__ = "0.1.0"
 
 _PUBLIC = {
     "permutation": ["PermutationSpec", "apply_permutation", "churn", "compose", "invert"],
-    "architectures": ["permutation_spec"],
-    "data": ["Split", "load_dataset"],
+    "tracing": ["trace_permutation_spec"],
+    "data": ["Split", "as_split", "load_dataset"],
     "checkpoints": ["ModeSet", "catalogue", "load_params", "open_modes", "save_params"],
     "hypercube": ["combine", "sample_coefficients"],
     "evaluation": ["evaluate"],

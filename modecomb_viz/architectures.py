@@ -1,96 +1,36 @@
-"""Architectures and the tables of their permutation symmetry.
+"""Architectures by name: our own, torchvision's, and factories in the user's code.
 
-Each class states its own table in ``permutation_rows``: one row per tensor, built from :func:`dense`,
-:func:`conv` and :func:`norm`. A network of your own may do the same; :func:`permutation_spec` asks for nothing
-else.
+None of them says anything of its permutation symmetry; that is traced (:mod:`modecomb_viz.tracing`).
 """
 
+import importlib
+import sys
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from modecomb_viz.permutation import Axis, PermutationSpec
+from modecomb_viz.untrusted import import_torchvision
 
 __all__ = [
     "ARCHITECTURES",
     "MLP",
     "ChannelNorm",
     "ConvNet",
-    "HasPermutationRows",
     "ResNet",
-    "Row",
     "build",
-    "conv",
-    "dense",
-    "norm",
     "params_of",
-    "permutation_spec",
 ]
-
-
-class Row(NamedTuple):
-    """One line of the table: which groups permute the axes of a tensor, and which layer owns it."""
-
-    tensor: str
-    axes: tuple[Axis, ...]
-    layer: str
-
-
-@runtime_checkable
-class HasPermutationRows(Protocol):
-    """A module that knows its permutation symmetry."""
-
-    def permutation_rows(self) -> Iterator[Row]:
-        """One row per floating-point entry of ``state_dict()``; rows of absent tensors are ignored."""
-
-
-def dense(name: str, inputs: Axis, outputs: Axis) -> Iterator[Row]:
-    """Rows of a linear layer: weight (out, in) and bias (out)."""
-    yield Row(f"{name}.weight", (outputs, inputs), name)
-    yield Row(f"{name}.bias", (outputs,), name)
-
-
-def conv(name: str, inputs: Axis, outputs: Axis) -> Iterator[Row]:
-    """Rows of a 2-D convolution: weight (out, in, height, width) and bias (out)."""
-    yield Row(f"{name}.weight", (outputs, inputs, None, None), name)
-    yield Row(f"{name}.bias", (outputs,), name)
-
-
-def norm(name: str, units: Axis, layer: str) -> Iterator[Row]:
-    """Rows of a norm over ``units``, which belong to the ``layer`` that feeds it."""
-    for tensor in ("weight", "bias", "running_mean", "running_var"):
-        yield Row(f"{name}.{tensor}", (units,), layer)
 
 
 def params_of(model: nn.Module) -> dict[str, Tensor]:
     """Every floating-point entry of the state dict, buffers included, detached."""
     return {name: tensor.detach() for name, tensor in model.state_dict().items() if tensor.is_floating_point()}
-
-
-def permutation_spec(model: nn.Module) -> PermutationSpec:
-    """The spec of a network that states its own table.
-
-    Raises:
-        ValueError: when the network has no ``permutation_rows`` or they miss a tensor.
-    """
-    if not isinstance(model, HasPermutationRows):
-        raise ValueError(
-            f"{type(model).__name__} states no permutation table. Use one of the architectures "
-            f"{', '.join(ARCHITECTURES)}, give the class a method permutation_rows(), or pass spec=PermutationSpec(…)."
-        )
-    shapes = {name: tuple(tensor.shape) for name, tensor in params_of(model).items()}
-    rows = [row for row in model.permutation_rows() if row.tensor in shapes]
-    statistics = (name for name in shapes if name.endswith((".running_mean", ".running_var")))
-    return PermutationSpec(
-        axes_to_perm={row.tensor: row.axes for row in rows},
-        shapes=shapes,
-        layers={row.tensor: row.layer for row in rows},
-        statistics=frozenset(statistics),
-    )
 
 
 class MLP(nn.Sequential):
@@ -109,11 +49,6 @@ class MLP(nn.Sequential):
                 self.append_named(f"relu{i}", nn.ReLU())
 
     append_named = nn.Module.add_module
-
-    def permutation_rows(self) -> Iterator[Row]:
-        groups = [None, *(f"P_{i}" for i in range(1, self.depth)), None]
-        for i in range(1, self.depth + 1):
-            yield from dense(f"fc{i}", groups[i - 1], groups[i])
 
 
 class ChannelNorm(nn.LayerNorm):
@@ -179,13 +114,6 @@ class ConvNet(nn.Module):
     def _layer(self, i: str, x: Tensor) -> Tensor:
         return F.relu(self.get_submodule(f"norm{i}")(self.get_submodule(f"conv{i}")(x)))
 
-    def permutation_rows(self) -> Iterator[Row]:
-        group = None
-        for i in (step for step in self.plan if step != "pool"):
-            yield from conv(f"conv{i}", group, f"P_{i}")
-            yield from norm(f"norm{i}", group := f"P_{i}", f"conv{i}")
-        yield from dense("fc", ((group, self.side**2),) if self.side else group, None)
-
 
 class Block(nn.Module):
     """Two 3×3 convolutions with norms beside a shortcut, which is a 1×1 convolution where the shape changes."""
@@ -204,16 +132,6 @@ class Block(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         y = self.norm2(self.conv2(F.relu(self.norm1(self.conv1(x)))))
         return F.relu(y + (x if self.shortcut is None else self.shortcut_norm(self.shortcut(x))))
-
-    def permutation_rows(self, name: str, inputs: str, outputs: str) -> Iterator[Row]:
-        """Rows of the block called ``name``: the hidden group is its own, the output group its stage's."""
-        yield from conv(f"{name}.conv1", inputs, f"P_{name}")
-        yield from norm(f"{name}.norm1", f"P_{name}", f"{name}.conv1")
-        yield from conv(f"{name}.conv2", f"P_{name}", outputs)
-        yield from norm(f"{name}.norm2", outputs, f"{name}.conv2")
-        if self.shortcut is not None:
-            yield from conv(f"{name}.shortcut", inputs, outputs)
-            yield from norm(f"{name}.shortcut_norm", outputs, f"{name}.shortcut")
 
 
 class ResNet(nn.Module):
@@ -256,17 +174,6 @@ class ResNet(nn.Module):
             x = block(x)
         return self.fc(x.mean((2, 3)))
 
-    def permutation_rows(self) -> Iterator[Row]:
-        stream = "P_stream"
-        yield from conv("conv1", None, stream)
-        yield from norm("norm1", stream, "conv1")
-        for name, block in self.blocks.items():
-            inputs = stream
-            if block.shortcut is not None:
-                stream = f"P_stream_{name}"
-            yield from block.permutation_rows(f"blocks.{name}", inputs, stream)
-        yield from dense("fc", stream, None)
-
 
 def _vgg(*stages: Sequence[int]) -> tuple[int | str, ...]:
     return tuple(entry for stage in stages for entry in (*stage, "M"))
@@ -282,17 +189,86 @@ ARCHITECTURES: dict[str, Callable[..., nn.Module]] = {
 }
 
 
-def build(name: str, seed: int = 0, **options: Any) -> nn.Module:
+def build(name: str, seed: int = 0, *, trust_code: bool = False, **options: Any) -> nn.Module:
     """A freshly initialised network in eval mode; ``seed`` gives its weights and leaves torch's generator alone.
 
+    Args:
+        name: one of :data:`ARCHITECTURES`; ``torchvision:resnet18`` for one of torchvision's classification models;
+            or ``package.module:factory``, a callable in code of your own that gives a module.
+        seed: of the initial weights.
+        trust_code: allows ``package.module:factory``, which runs that code. Never set it for a name out of a file that
+            is not yours.
+        options: keyword arguments of the architecture.
+
     Raises:
-        ValueError: for an unknown name, or options that the architecture does not take.
+        ValueError: for an unknown name, code that is not trusted or not there, or options that the architecture does
+            not take.
     """
-    if name not in ARCHITECTURES:
-        raise ValueError(f"there is no architecture {name!r}. Choose one of {', '.join(ARCHITECTURES)}.")
+    factory = _factory(name, trust_code)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         try:
-            return ARCHITECTURES[name](**options).eval()
+            model = factory(**options)
         except TypeError as error:
             raise ValueError(f"architecture '{name}' does not take these options: {error}") from error
+    if not isinstance(model, nn.Module):
+        raise ValueError(f"architecture '{name}' gives a {type(model).__name__}; it must give a torch.nn.Module.")
+    return model.eval()
+
+
+def _factory(name: str, trust_code: bool) -> Callable[..., nn.Module]:
+    if name in ARCHITECTURES:
+        return ARCHITECTURES[name]
+    package, colon, attribute = name.partition(":")
+    if not colon:
+        raise ValueError(
+            f"there is no architecture {name!r}. Choose one of {', '.join(ARCHITECTURES)}, one of torchvision's as "
+            "torchvision:resnet18, or your own as package.module:factory."
+        )
+    if package == "torchvision":
+        return _torchvision_factory(attribute)
+    if not trust_code:
+        raise ValueError(
+            f"architecture '{name}' would run the code of {package}. Where you trust it, say so: --trust-code on the "
+            "command line, trust_code=True in Python. A web page cannot."
+        )
+    return _own_factory(package, attribute)
+
+
+def _torchvision_factory(name: str) -> Callable[..., nn.Module]:
+    models = import_torchvision().models
+    known = models.list_models(module=models)
+    if name not in known:
+        raise ValueError(f"torchvision has no classification model '{name}'; it has {', '.join(known)}.")
+
+    def make(**options: Any) -> nn.Module:
+        if refused := [option for option in options if option.startswith("weights")]:
+            raise ValueError(f"{', '.join(refused)} would download weights; give checkpoints of your own instead.")
+        return models.get_model(name, weights=None, **options)
+
+    return make
+
+
+def _own_factory(package: str, attribute: str) -> Callable[..., nn.Module]:
+    with _here_on_path():
+        try:
+            factory = getattr(importlib.import_module(package), attribute)
+        except (ImportError, AttributeError, ValueError) as error:
+            raise ValueError(
+                f"there is no '{attribute}' in '{package}': {error}. Give package.module:factory, importable from here "
+                f"('{Path.cwd()}')."
+            ) from error
+    if not callable(factory):
+        raise ValueError(f"'{package}:{attribute}' is a {type(factory).__name__}; it must be callable.")
+    return factory
+
+
+@contextmanager
+def _here_on_path() -> Iterator[None]:
+    """Import from the working directory as well, as ``python -m`` does."""
+    here = str(Path.cwd())
+    sys.path.insert(0, here)
+    try:
+        yield
+    finally:
+        sys.path.remove(here)

@@ -71,10 +71,7 @@ def modes():
         accuracies = (
             f"{mode} {mode_metadata(folder / f'{mode}.safetensors')['test_accuracy']:.3f}" for mode in recipe.seeds
         )
-        options = ", ".join(f"{k}={v}" for k, v in recipe.architecture.items() if k != "name")
-        table.add_row(
-            name, f"{recipe.architecture['name']}({options})", f"{size:,}", recipe.data, ", ".join(accuracies)
-        )
+        table.add_row(name, recipe.architecture_text, f"{size:,}", recipe.data_text, ", ".join(accuracies))
     Console(width=None if sys.stdout.isatty() else 160).print(table, markup=False)
 
 

@@ -1,38 +1,44 @@
 """Data sets as whole tensors, already normalised: an evaluation reads slices, never a loader.
 
-``digits`` (scikit-learn) is embedded. The others are torchvision's, read from the folder that ``root`` or
-the environment variable ``MODECOMB_DATA`` names; nothing is downloaded.
+``digits`` (scikit-learn) is embedded. Others are torchvision's, or arrays of your own in ``.npz`` or ``.pt`` files,
+looked for in the folder that ``root`` or the environment variable ``MODECOMB_DATA`` names; nothing is downloaded.
 """
 
 import gzip
 import hashlib
 import os
-import warnings
-from collections.abc import Callable
+import zipfile
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Int, Shaped
 from torch import Tensor
+from torch.utils.data import Dataset
 
-__all__ = ["DATASETS", "Split", "load_dataset", "split_hash"]
+from modecomb_viz.untrusted import import_torchvision, read_torch
+
+__all__ = ["DATASETS", "Split", "as_split", "load_dataset", "split_hash"]
+
+Pixels = float | Sequence[float]
 
 
 class Split(NamedTuple):
     """Inputs and class labels of one split, on one device.
 
-    ``x``: ``[example, …]``, normalised floats. ``y``: ``[example]``, int64 class indices.
+    ``x``: ``[example, …]``, normalised floats, or token numbers. ``y``: ``[example]``, int64 class indices.
     """
 
-    x: Float[Tensor, "example *shape"]
+    x: Shaped[Tensor, "example *shape"]
     y: Int[Tensor, " example"]
 
     def to(self, device: torch.device | str, dtype: torch.dtype | None = None) -> "Split":
-        """The split on another device; ``dtype`` is that of x."""
-        return Split(self.x.to(device, dtype), self.y.to(device))
+        """The split on another device; ``dtype`` is that of an x of floats."""
+        return Split(self.x.to(device, dtype if self.x.is_floating_point() else None), self.y.to(device))
 
 
 def split_hash(split: Split) -> str:
@@ -62,7 +68,7 @@ def _torchvision(
 ) -> Callable[[Path | None], dict[str, Split]]:
     def load(root: Path | None) -> dict[str, Split]:
         return {
-            split: _as_split(_torchvision_dataset(name, _data_root(name, root), split == "train"), mean, std)
+            split: _torchvision_split(_torchvision_dataset(name, _data_root(name, root), split == "train"), mean, std)
             for split in ("train", "test")
         }
 
@@ -81,7 +87,7 @@ def _data_root(name: str, root: Path | None) -> Path:
 
 def _torchvision_dataset(name: str, root: Path, train: bool):
     """torchvision's data set; a folder that holds only MNIST's compressed files is read through an unpacked copy."""
-    datasets = _import_torchvision_datasets()
+    datasets = import_torchvision().datasets
     with TemporaryDirectory() as unpacked:
         source = root / name / "raw"
         if not list(source.glob("*-ubyte")) and (packed := list(source.glob("*-ubyte.gz"))):
@@ -98,39 +104,10 @@ def _torchvision_dataset(name: str, root: Path, train: bool):
             ) from error
 
 
-def _as_split(dataset, mean: tuple[float, ...], std: tuple[float, ...]) -> Split:
+def _torchvision_split(dataset, mean: tuple[float, ...], std: tuple[float, ...]) -> Split:
     images = torch.as_tensor(dataset.data)
     images = images[:, None] if images.ndim == 3 else images.permute(0, 3, 1, 2)
-    shape = (1, -1, 1, 1)
-    x = (images.float() / 255 - torch.tensor(mean).view(shape)) / torch.tensor(std).view(shape)
-    return Split(x.contiguous(), torch.as_tensor(dataset.targets, dtype=torch.int64))
-
-
-def _import_torchvision_datasets():
-    """torchvision.datasets, also where torchvision's compiled operators do not fit the installed torch.
-
-    A CUDA wheel of torchvision beside a CPU torch fails at import because the schemas of its operators
-    were never registered; data sets do not need them, so the schemas are declared without a kernel.
-    """
-    import importlib.util
-
-    folder = Path(importlib.util.find_spec("torchvision").origin).parent
-    try:
-        torch.ops.load_library(folder / "_C.so")
-    except OSError:
-        _declare_torchvision_operators()
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Failed to load image Python extension")
-        import torchvision.datasets
-    return torchvision.datasets
-
-
-@cache
-def _declare_torchvision_operators() -> torch.library.Library:
-    library = torch.library.Library("torchvision", "FRAGMENT")
-    for name in ("nms", "qnms"):
-        library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-    return library
+    return as_split((images, torch.as_tensor(dataset.targets)), mean=mean, std=std)
 
 
 #: Loaders by name. Normalisation: digits pixel/16; the others (pixel/255 − mean)/std per channel.
@@ -143,12 +120,142 @@ DATASETS: dict[str, Callable[[Path | None], dict[str, Split]]] = {
 }
 
 
-def load_dataset(name: str, root: str | Path | None = None) -> dict[str, Split]:
-    """The splits "train" and "test" of a data set, as float32 tensors in memory.
+def as_split(source: Any, *, mean: Pixels | None = None, std: Pixels | None = None) -> Split:
+    """A split from a pair of arrays, or from any ``torch.utils.data.Dataset`` of (input, label) pairs.
+
+    With ``mean`` and ``std``, numbers or one per channel, x becomes (x − mean)/std, where integers are pixels and
+    divided by 255 first. Without them, floats are taken as normalised already.
+
+    Args:
+        source: ``(x, y)`` of tensors or arrays, x ``[example, channel, …]``, y ``[example]`` class indices; or a
+            Dataset whose inputs are tensors or numbers.
 
     Raises:
-        ValueError: for an unknown name, or a data set that is not where it was looked for.
+        ValueError: for integer images without ``mean`` and ``std``, x and y of different lengths, labels that are not
+            class indices, or values that are not finite.
     """
-    if name not in DATASETS:
-        raise ValueError(f"there is no data set {name!r}. Choose one of {', '.join(DATASETS)}.")
-    return DATASETS[name](None if root is None else Path(root))
+    if isinstance(source, Dataset):
+        source = _stack(source)
+    x, y = (torch.as_tensor(part) for part in source)
+    if y.ndim != 1 or len(x) != len(y) or not len(y):
+        raise ValueError(
+            f"x and y must have one entry per example and y one axis; x is {tuple(x.shape)}, y is {tuple(y.shape)}."
+        )
+    if y.is_floating_point() or y.is_complex() or y.min() < 0:
+        raise ValueError(f"y must hold class indices 0, 1, 2 …; it is {y.dtype} from {y.min():g} to {y.max():g}.")
+    if (mean is None) != (std is None):
+        raise ValueError("mean and std belong together: give both or none.")
+    x = _normalised(x, mean, std)
+    if x.is_floating_point() and not x.isfinite().all():
+        raise ValueError("x has values that are not finite. Remove those examples, or fill in what is missing.")
+    return Split(x.contiguous(), y.to(torch.int64))
+
+
+def _stack(dataset: Dataset) -> tuple[Tensor, Tensor]:
+    items = [dataset[i] for i in range(len(dataset))]  # type: ignore[arg-type]  # a Dataset without length raises
+    try:
+        pairs = [(torch.as_tensor(np.asarray(x) if not isinstance(x, Tensor) else x), int(y)) for x, y in items]
+        return torch.stack([x for x, _ in pairs]), torch.tensor([y for _, y in pairs])
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ValueError(
+            f"{type(dataset).__name__} must give pairs of an input, all of one shape, and a class index: {error} "
+            "A transform such as torchvision.transforms.ToTensor() makes tensors of images."
+        ) from error
+
+
+def _normalised(x: Tensor, mean: Pixels | None, std: Pixels | None) -> Tensor:
+    if mean is None or std is None:
+        if x.dtype == torch.uint8:
+            raise ValueError(
+                "x holds pixels (uint8) and no normalisation is stated. Give mean and std of pixel/255, as in "
+                "training; mean=0, std=1 for pixel/255 itself."
+            )
+        return x.float() if x.is_floating_point() else x
+    scaled = x.float() if x.is_floating_point() else x.float() / 255
+    shape = (1, -1, *[1] * (x.ndim - 2))
+    centre, spread = (torch.as_tensor(value, dtype=torch.float32).reshape(-1) for value in (mean, std))
+    channels = x.shape[1] if x.ndim > 1 else 1
+    if not all(len(value) in (1, channels) for value in (centre, spread)) or not (spread > 0).all():
+        raise ValueError(
+            f"mean and std must be one number or one per channel ({channels}), std positive; got mean {mean} and "
+            f"std {std}."
+        )
+    return (scaled - centre.view(shape)) / spread.view(shape)
+
+
+def _file_dataset(table: Mapping[str, Any], root: Path | None, folder: Path | None) -> dict[str, Split]:
+    known = {"file", "train", "test", "mean", "std"}
+    if table.keys() - known or not ("file" in table) ^ ({"train", "test"} <= table.keys()):
+        raise ValueError(
+            "data of your own needs either file (with x_train, y_train, x_test, y_test) or train and test (files with "
+            f"x and y), and mean and std for pixels; got {', '.join(table)}."
+        )
+    scale = {key: table[key] for key in ("mean", "std") if key in table}
+    splits = {}
+    for split in ("train", "test"):
+        path = _find(table.get("file") or table[split], root, folder)
+        names = (f"x_{split}", f"y_{split}") if "file" in table else ("x", "y")
+        try:
+            splits[split] = as_split(_read_arrays(path, names), **scale)
+        except ValueError as error:
+            raise ValueError(f"'{path}', {split} split: {error}") from error
+    return splits
+
+
+def _find(name: str, root: Path | None, folder: Path | None) -> Path:
+    """The file as it is named, or in the mode set's folder, or in the data folder."""
+    environment = os.environ.get("MODECOMB_DATA")
+    places = [folder, root, Path(environment) if environment else None, Path()]
+    paths = [place / name for place in places if place is not None]
+    for path in paths:
+        if path.is_file():
+            return path
+    looked = ", ".join(f"'{path.parent}'" for path in dict.fromkeys(paths))
+    raise ValueError(f"there is no data file '{name}' in {looked}. Set MODECOMB_DATA to its folder, or pass root=….")
+
+
+def _read_arrays(path: Path, names: tuple[str, str]) -> tuple[Tensor, Tensor]:
+    if path.suffix == ".npz":
+        arrays = _read_npz(path, names)
+    elif path.suffix in (".pt", ".pth"):
+        arrays = read_torch(path)
+    else:
+        raise ValueError("a data file must end in .npz, .pt or .pth.")
+    if not isinstance(arrays, Mapping) or not set(names) <= arrays.keys():
+        found = ", ".join(map(str, arrays)) if isinstance(arrays, Mapping) else type(arrays).__name__
+        raise ValueError(f"it holds {found}; it needs {' and '.join(names)}.")
+    return torch.as_tensor(arrays[names[0]]), torch.as_tensor(arrays[names[1]])
+
+
+def _read_npz(path: Path, names: tuple[str, str]) -> dict[str, np.ndarray]:
+    """The named arrays, and the names alone of the others; arrays of Python objects are refused."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return {name: file[name] if name in names else np.empty(0) for name in file.files}
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise ValueError(f"it cannot be read as arrays of numbers: {error}") from error
+
+
+def load_dataset(
+    data: str | Mapping[str, Any], root: str | Path | None = None, folder: str | Path | None = None
+) -> dict[str, Split]:
+    """The splits "train" and "test" of a data set, in memory.
+
+    Args:
+        data: a name of :data:`DATASETS`; or a table of files of your own: ``{"file": "arrays.npz", "mean": [0.5],
+            "std": [0.25]}`` with the arrays x_train, y_train, x_test, y_test, or ``{"train": …, "test": …}``, two files
+            with x and y each. Normalisation as in :func:`as_split`.
+        root: where data is looked for, before ``MODECOMB_DATA``.
+        folder: the mode set's own folder, where files of your own are looked for first.
+
+    Raises:
+        ValueError: for an unknown name, or data that is not where it was looked for or does not fit.
+    """
+    root, folder = (None if path is None else Path(path) for path in (root, folder))
+    if not isinstance(data, str):
+        return _file_dataset(data, root, folder)
+    if data not in DATASETS:
+        raise ValueError(
+            f"there is no data set {data!r}. Choose one of {', '.join(DATASETS)}, or state a file of your own."
+        )
+    return DATASETS[data](root)

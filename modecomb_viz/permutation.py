@@ -7,9 +7,10 @@ axes; a permutation is ``dict[group, LongTensor]`` with
     apply(p, W)[i] = W[p[i]]        along every axis of the group.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from math import prod
 
 import torch
 from jaxtyping import Bool, Int
@@ -54,6 +55,9 @@ class PermutationSpec:
             layer that feeds it when exactly one does.
         statistics: tensors that are running statistics, not trained; matching leaves them out.
         notes: remarks on what could not be permuted, and why.
+        tied: further names of a tensor that has several, and its first name; they share their coefficients.
+        unit_axes: the axis of a tensor along which its output units lie, where it is not the first.
+        group_sizes: number of units per group; by default read from the axes.
 
     Raises:
         ValueError: when the tables name different tensors or a group has two sizes.
@@ -64,6 +68,9 @@ class PermutationSpec:
     layers: Mapping[str, str]
     statistics: frozenset[str] = field(default_factory=frozenset)
     notes: tuple[str, ...] = ()
+    tied: Mapping[str, str] = field(default_factory=dict)
+    unit_axes: Mapping[str, int] = field(default_factory=dict)
+    group_sizes: Mapping[str, int] = field(default_factory=dict)
 
     def __post_init__(self):
         for table in (self.shapes, self.layers):
@@ -89,7 +96,7 @@ class PermutationSpec:
     @cached_property
     def sizes(self) -> dict[str, int]:
         """Number of units of every group."""
-        whole = {group: self._whole_size(group) for group in self.places}
+        whole = {group: self.group_sizes.get(group) or self._whole_size(group) for group in self.places}
         for name, axes in self.axes_to_perm.items():
             for axis, entry in enumerate(axes):
                 covered = sum(block * whole.get(group, 1) for group, block in _pieces(entry))
@@ -105,34 +112,76 @@ class PermutationSpec:
             pieces = _pieces(self.axes_to_perm[name][axis])
             if len(pieces) == 1:
                 return self.shapes[name][axis] // pieces[0][1]
-        raise ValueError(f"the size of group '{group}' is open: it never covers a whole axis alone.")
+        raise ValueError(
+            f"the size of group '{group}' is open: it never covers a whole axis alone. Give it in group_sizes."
+        )
 
     @property
     def layer_names(self) -> list[str]:
         """The layers, in the order in which their tensors stand in the table."""
         return list(dict.fromkeys(self.layers.values()))
 
+    @cached_property
+    def writers(self) -> dict[str, list[str]]:
+        """Per group, the layers whose output units it orders; several share a residual stream or are concatenated."""
+        writers: dict[str, list[str]] = {group: [] for group in self.places}
+        for name, axes in self.axes_to_perm.items():
+            for group, _ in _pieces(axes[self.unit_axes.get(name, 0)]) if axes else ():
+                if group and self.layers[name] not in writers[group]:
+                    writers[group].append(self.layers[name])
+        return writers
+
+    @property
+    def permuted_share(self) -> float:
+        """Share of the trained weights that lie on at least one permuted axis, a fraction in [0, 1]."""
+        trained = [name for name in self.axes_to_perm if name not in self.statistics and name not in self.tied]
+        sizes = {name: prod(self.shapes[name]) for name in trained}
+        moved = sum(size for name, size in sizes.items() if any(self.axes_to_perm[name]))
+        return moved / sum(sizes.values()) if sizes else 0.0
+
     def __str__(self) -> str:
-        rows = [
-            (name, "×".join(map(str, self.shapes[name])), ", ".join(map(_describe, axes)), self.layers[name])
-            for name, axes in self.axes_to_perm.items()
+        tensors = [
+            (name, "×".join(map(str, self.shapes[name])) or "scalar", ", ".join(map(self._describe, axes)), layer)
+            for (name, axes), layer in zip(self.axes_to_perm.items(), self.layers.values(), strict=True)
         ]
-        header = ("tensor", "shape", "axes", "layer")
-        widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
-        lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in (header, *rows)]
-        return "\n".join([*lines, *(f"note: {note}" for note in self.notes)])
+        groups = [
+            (group, str(size), "shared" if len(self.writers[group]) > 1 else "permuted", _abridged(self.writers[group]))
+            for group, size in self.sizes.items()
+        ]
+        return "\n".join(
+            [
+                *_table(("tensor", "shape", "axes", "layer"), tensors),
+                "",
+                *_table(("group", "units", "kind", "orders the units of"), groups),
+                f"{self.permuted_share:.1%} of the weights lie on a permuted axis.",
+                *(f"tied: {name} is {first}" for name, first in self.tied.items()),
+                *(f"note: {note}" for note in self.notes),
+            ]
+        )
+
+    def _describe(self, entry: Axis) -> str:
+        """One axis in words: fixed, a group, or pieces; a group that several layers share is called shared."""
+        pieces = [
+            f"{'shared ' * (len(self.writers.get(group, ())) > 1)}{group or 'fixed'}{f'×{block}' * (block > 1)}"
+            for group, block in _pieces(entry)
+        ]
+        return _abridged(pieces, " + ") or "fixed"
+
+
+def _abridged(words: list[str], between: str = ", ") -> str:
+    """The words in a row; a long row shows its beginning and how many follow."""
+    return between.join(words[:6]) + f" … {len(words) - 6} more" * (len(words) > 6)
+
+
+def _table(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> list[str]:
+    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
+    return ["  ".join(map(str.ljust, row, widths)).rstrip() for row in (header, *rows)]
 
 
 def _pieces(entry: Axis) -> tuple[tuple[str | None, int], ...]:
     if entry is None:
         return ()
     return ((entry, 1),) if isinstance(entry, str) else entry
-
-
-def _describe(entry: Axis) -> str:
-    if not isinstance(entry, tuple):
-        return entry or "fixed"
-    return " + ".join(f"{group or 'fixed'}×{block}" for group, block in entry)
 
 
 def _check_names(got_name: str, got: Iterable[str], want_name: str, want: Iterable[str]):
@@ -202,12 +251,15 @@ def apply_permutation(spec: PermutationSpec, permutation: Permutation, params: P
     """
     check_params(spec.shapes, params)
     _check_permutation(spec, permutation)
-    return {name: _permute(tensor, spec.axes_to_perm[name], permutation) for name, tensor in params.items()}
+    whole = {**identity_permutation(spec), **permutation}
+    return {
+        name: _permute(tensor, spec.axes_to_perm[name], whole, permutation.keys()) for name, tensor in params.items()
+    }
 
 
-def _permute(tensor: Tensor, axes: tuple[Axis, ...], permutation: Permutation) -> Tensor:
+def _permute(tensor: Tensor, axes: tuple[Axis, ...], permutation: Permutation, moved: Collection[str]) -> Tensor:
     for axis, entry in enumerate(axes):
-        if any(group in permutation for group, _ in _pieces(entry)):
+        if any(group in moved for group, _ in _pieces(entry)):
             tensor = tensor.index_select(axis, _axis_index(entry, permutation, tensor.shape[axis]).to(tensor.device))
     return tensor
 
@@ -218,12 +270,7 @@ def _axis_index(entry: Axis, permutation: Permutation, length: int) -> Int[Tenso
         return permutation[entry].cpu()
     index, offset = [], 0
     for group, block in _pieces(entry):
-        if group in permutation:
-            units = permutation[group].cpu()
-        elif group is None:
-            units = torch.arange(1)
-        else:
-            raise ValueError(f"the axis {_describe(entry)} needs a permutation of '{group}' as well.")
+        units = torch.arange(1) if group is None else permutation[group].cpu()
         part = (units[:, None] * block + torch.arange(block)).flatten()
         index.append(part + offset)
         offset += len(part)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from modecomb_viz.architectures import params_of
 from modecomb_viz.checkpoints import Recipe, read_recipe, save_params
 from modecomb_viz.data import Split, load_dataset
-from modecomb_viz.evaluation import evaluate, resolve_device
+from modecomb_viz.evaluation import evaluate, near, resolve_device
 
 __all__ = ["OPTIMIZERS", "Training", "measure", "train_mode", "train_modes"]
 
@@ -87,10 +87,12 @@ def train_mode(
     *,
     device: str | torch.device | None = None,
     on_step: Callable[[int, int], None] | None = None,
+    trust_code: bool = False,
 ) -> nn.Module:
     """Train one network of the recipe; ``seed`` gives its initial weights and the order of the data.
 
-    ``on_step(done, total)`` is called after every step. The same seed gives the same weights on the same
+    ``on_step(done, total)`` is called after every step; ``trust_code`` allows an architecture in code of your own. The
+    same seed gives the same weights on the same
     machine and number of threads.
 
     Raises:
@@ -100,7 +102,7 @@ def train_mode(
     steps = len(train.y) // training.batch_size * training.epochs
     if not steps:
         raise ValueError(f"batch_size = {training.batch_size} exceeds the {len(train.y)} training examples.")
-    model = recipe.build(seed).to(target).train()
+    model = recipe.build(seed, trust_code=trust_code).to(target, memory_format=torch.channels_last).train()
     optimizer = OPTIMIZERS[training.optimizer](
         model.parameters(), lr=training.learning_rate, weight_decay=training.weight_decay
     )
@@ -115,7 +117,7 @@ def train_mode(
     generator = torch.Generator().manual_seed(seed)
     for done, (x, y) in enumerate(_batches(train.to(target), training, generator), start=1):
         optimizer.zero_grad(set_to_none=True)
-        F.cross_entropy(model(x), y).backward()
+        F.cross_entropy(model(near(x)), y).backward()
         optimizer.step()
         schedule.step()
         if on_step:
@@ -140,6 +142,7 @@ def train_modes(
     root: str | Path | None = None,
     device: str | torch.device | None = None,
     on_step: Callable[[str, int, int], None] | None = None,
+    trust_code: bool = False,
 ) -> dict[str, dict[str, Any]]:
     """Train every mode of a recipe and write it as ``MODE.safetensors`` beside the recipe, or into ``out``.
 
@@ -149,10 +152,10 @@ def train_modes(
         ValueError: for a bad recipe, missing data, or a folder that cannot be written.
     """
     recipe, folder = read_recipe(recipe_path), Path(out or Path(recipe_path).parent)
-    splits, written = load_dataset(recipe.data, root), {}
+    splits, written = load_dataset(recipe.data, root, Path(recipe_path).parent), {}
     for mode, seed in recipe.seeds.items():
         listener = (lambda done, total, mode=mode: on_step(mode, done, total)) if on_step else None
-        model = train_mode(recipe, seed, splits["train"], device=device, on_step=listener)
+        model = train_mode(recipe, seed, splits["train"], device=device, on_step=listener, trust_code=trust_code)
         written[mode] = {"seed": seed, **measure(model, splits, device)}
         save_params(params_of(model), folder / f"{mode}.safetensors", written[mode])
     _copy_recipe(Path(recipe_path), folder)

@@ -61,7 +61,7 @@ def test_the_best_restart_reaches_what_the_plain_algorithm_reaches_on_average(ca
 
 def test_similarity_adds_up_to_the_objective(digits):
     a, b = digits.params["A"], digits.params["B"]
-    one_layer = unit_similarity(digits.spec, a, b, "P_1").trace() + (a["fc3.weight"].double() * b["fc3.weight"]).sum()
+    one_layer = unit_similarity(digits.spec, a, b, "P_0").trace() + (a["fc3.weight"].double() * b["fc3.weight"]).sum()
     rest = sum((a[n].double() * b[n]).sum() for n in ("fc2.bias", "fc3.bias"))
     assert matching_objective(digits.spec, a, b) == pytest.approx((one_layer + rest).item(), rel=1e-9)
 

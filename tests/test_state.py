@@ -143,7 +143,7 @@ def test_own_modes_stand_beside_the_catalogue(digits):
 
 
 def test_unknown_modes_are_explained():
-    with explains("no modes called 'nope'", "digits-mlp", "recipe.toml"):
+    with explains("no modes called 'nope'", "digits-mlp", "folder of checkpoints"):
         ExplorerState("nope")
 
 
