@@ -131,7 +131,7 @@ def make_plan(
         raise ValueError(f"strategy must be 'loop' or 'vmap', got {strategy!r}.")
     weights = 3 * sum(tensor.numel() * tensor.element_size() for tensor in params.values())
     with torch.no_grad(), _LargestOutput() as largest:
-        functional_call(model, dict(params), (split.x[:1],))
+        functional_call(model, dict(params), (split.x[:1],), tie_weights=False)
     activations = 3 * max(1, largest.bytes)
     budget = max_memory or DEFAULT_MEMORY.get(device.type, DEFAULT_MEMORY["cpu"])
     if budget < weights + activations:
@@ -177,9 +177,10 @@ def _measure(logits: Float[Tensor, "point example label"], y: Int[Tensor, " exam
 def _forward(model: nn.Module, params: Params, x: Tensor, strategy: str) -> Tensor:
     """Logits ``[point, example, class]`` of stacked networks."""
     if strategy == "vmap":
-        return vmap(lambda p: functional_call(model, p, (x,)))(dict(params))
+        return vmap(lambda p: functional_call(model, p, (x,), tie_weights=False))(dict(params))
     count = len(next(iter(params.values())))
-    return torch.stack([functional_call(model, {k: v[i] for k, v in params.items()}, (x,)) for i in range(count)])
+    each = ({k: v[i] for k, v in params.items()} for i in range(count))
+    return torch.stack([functional_call(model, one, (x,), tie_weights=False) for one in each])
 
 
 def _evaluate_chunk(model: nn.Module, params: Params, split: Split, quantities: Sequence[str], plan: Plan):

@@ -72,18 +72,22 @@ def slots(spec: PermutationSpec, granularity: str) -> dict[str, tuple[int, ...]]
         case "unit":
             return {layer: (_units(spec, layer),) for layer in spec.layer_names}
         case _:
-            return {name: tuple(shape) for name, shape in spec.shapes.items()}
+            return {name: tuple(shape) for name, shape in spec.shapes.items() if name not in spec.tied}
 
 
 def _units(spec: PermutationSpec, layer: str) -> int:
-    sizes = {spec.shapes[name][0] for name, owner in spec.layers.items() if owner == layer}
+    sizes = {
+        (spec.shapes[name] or (1,))[spec.unit_axes.get(name, 0)]
+        for name, owner in spec.layers.items()
+        if owner == layer
+    }
     if len(sizes) > 1:
         raise ValueError(f"the tensors of layer '{layer}' disagree on its number of units: {sorted(sizes)}.")
     return sizes.pop()
 
 
 def _slot(spec: PermutationSpec, granularity: str, name: str) -> str:
-    return {"model": "model", "weight": name}.get(granularity, spec.layers[name])
+    return {"model": "model", "weight": spec.tied.get(name, name)}.get(granularity, spec.layers[name])
 
 
 def expand(spec: PermutationSpec, granularity: str, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -91,7 +95,12 @@ def expand(spec: PermutationSpec, granularity: str, values: Mapping[str, Tensor]
     coefficients = {}
     for name, shape in spec.shapes.items():
         block = values[_slot(spec, granularity, name)]
-        coefficients[name] = block.reshape(*block.shape, *[1] * (1 + len(shape) - block.ndim))
+        if granularity != "weight":
+            axes = [1] * len(shape)
+            if granularity == "unit" and shape:
+                axes[spec.unit_axes.get(name, 0)] = -1
+            block = block.reshape(len(block), *axes)
+        coefficients[name] = block
     return coefficients
 
 

@@ -34,7 +34,7 @@ def _contracted(reading: Reading, call: Call, values: Sequence[Value], layouts: 
     return [Value(tuple(layouts), owners or frozenset().union(*(value.feeders for value in data)))]
 
 
-@_rule("mm", "bmm", "addmm", "baddbmm", "mv", "dot", "addmv", "matmul")
+@_rule("mm", "bmm", "addmm", "baddbmm", "mv", "dot", "vdot", "addmv", "matmul")
 def _multiply(reading: Reading, call: Call) -> list[Value]:
     """[…, n, k] · […, k, m]: the k of both move alike; an added bias moves with the result."""
     if "self" in call.arguments and call.name.startswith(("add", "badd")):

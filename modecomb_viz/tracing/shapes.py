@@ -28,7 +28,18 @@ _rule = registrar(RULES)
 
 
 @_rule("clone", "detach", "alias", "_to_copy", "lift_fresh", "lift_fresh_copy", "contiguous", "hardswish", "copy")
-@_rule("fill", "zero", "dropout", "native_dropout", "prelu_kernel", "rrelu_with_noise", "mish", "where", "masked_fill")
+@_rule(
+    "fill",
+    "zero",
+    "dropout",
+    "native_dropout",
+    "prelu",
+    "_prelu_kernel",
+    "rrelu_with_noise",
+    "mish",
+    "where",
+    "masked_fill",
+)
 def pointwise(reading: Reading, call: Call) -> list[Value]:
     """One function of the entries at each place: broadcast axes move together."""
     values = call.values()
