@@ -24,6 +24,7 @@ __all__ = [
     "LAWS",
     "PLANES",
     "Coefficients",
+    "Combinations",
     "Law",
     "Parameter",
     "Plane",
@@ -35,6 +36,7 @@ __all__ = [
     "layer_mask",
     "random_plane",
     "sample_coefficients",
+    "segment",
     "slots",
     "split_plane",
     "three_modes_plane",
@@ -286,6 +288,42 @@ def _like(coefficient: Tensor, tensor: Tensor) -> Tensor:
     return coefficient.to(tensor).expand(len(coefficient), *tensor.shape)
 
 
+@dataclass(frozen=True)
+class Combinations:
+    """A family of networks by coordinates: Θ(x) = Θ_A + Σ_k Λ_k(x) ⊙ (Θ_k − Θ_A).
+
+    Calling it gives weights with a leading point axis.
+
+    Attributes:
+        params_a: Θ_A.
+        others: the other ends, one or two.
+        coefficients: coordinates ``[point, …]`` to the coefficients Λ_k of every other end.
+    """
+
+    params_a: Params
+    others: tuple[Params, ...]
+    coefficients: Callable[[Tensor], tuple[Coefficients, ...]]
+
+    def __call__(self, coordinates: Tensor) -> dict[str, Tensor]:
+        first, *rest = self.coefficients(coordinates)
+        if not rest:
+            return combine(self.params_a, self.others[0], first)
+        (second,), (params_b, params_c) = rest, self.others
+        return {
+            name: (1 - first[name] - second[name]) * a + first[name] * params_b[name] + second[name] * params_c[name]
+            for name, a in self.params_a.items()
+        }
+
+
+def segment(params_a: Params, params_b: Params) -> Combinations:
+    """t ↦ (1 − t)·Θ_A + t·Θ_B, for coordinates ``[point]``."""
+
+    def at(t: Tensor) -> tuple[Coefficients]:
+        return ({name: t.to(a).reshape(-1, *[1] * a.ndim) for name, a in params_a.items()},)
+
+    return Combinations(params_a, (params_b,), at)
+
+
 def grid_axis(low: float, high: float, points: int, margin: float = 0.0) -> Float[np.ndarray, " point"]:
     """``points`` equidistant coordinates from low to high, both sides extended by margin · (high − low)."""
     extra = margin * (high - low)
@@ -296,11 +334,11 @@ def grid_axis(low: float, high: float, points: int, margin: float = 0.0) -> Floa
 class Plane:
     """A two-dimensional family of weights.
 
-    ``at(coordinates)`` maps ``[point, 2]`` (columns u, v) to weights with a leading point axis. ``u_range`` and
+    ``at`` takes coordinates ``[point, 2]`` (columns u, v). ``u_range`` and
     ``v_range`` are the sides before the margin, ``marks`` the named points, ``labels`` say what u and v mean.
     """
 
-    at: Callable[[Tensor], dict[str, Tensor]]
+    at: Combinations
     u_range: tuple[float, float]
     v_range: tuple[float, float]
     marks: Mapping[str, tuple[float, float]]
@@ -321,15 +359,16 @@ def split_plane(params_a: Params, params_b: Params, z: Coefficients) -> Plane:
     point: a 0/1 mask over layers (:func:`layer_mask`) or a draw (:func:`sample_coefficients`).
     """
 
-    def at(coordinates: Tensor) -> dict[str, Tensor]:
+    def at(coordinates: Tensor) -> tuple[Coefficients]:
         def mixed(name: str, a: Tensor) -> Tensor:
             u, v = _columns(coordinates, a)
             return v + (u - v) * z[name].to(a)
 
-        return combine(params_a, params_b, {name: mixed(name, a) for name, a in params_a.items()})
+        return ({name: mixed(name, a) for name, a in params_a.items()},)
 
     marks = {"A": (0, 0), "π(B)": (1, 1), "z": (1, 0), "1−z": (0, 1)}
-    return Plane(at, (0, 1), (0, 1), marks, ("u: coefficient where z = 1", "v: coefficient where z = 0"))
+    family = Combinations(params_a, (params_b,), at)
+    return Plane(family, (0, 1), (0, 1), marks, ("u: coefficient where z = 1", "v: coefficient where z = 0"))
 
 
 def random_plane(
@@ -350,14 +389,15 @@ def random_plane(
     directions = _orthogonal_directions(shapes, seed)
     d1, d2 = (expand(spec, granularity, direction) for direction in directions)
 
-    def at(coordinates: Tensor) -> dict[str, Tensor]:
+    def at(coordinates: Tensor) -> tuple[Coefficients]:
         def mixed(name: str, a: Tensor) -> Tensor:
             u, v = _columns(coordinates, a)
             return 0.5 + u * d1[name].to(a) + v * d2[name].to(a)
 
-        return combine(params_a, params_b, {name: mixed(name, a) for name, a in params_a.items()})
+        return ({name: mixed(name, a) for name, a in params_a.items()},)
 
-    return Plane(at, (-1, 1), (-1, 1), {"midpoint": (0, 0)}, ("u: along D₁", "v: along D₂"), "× D (RMS ½)")
+    family = Combinations(params_a, (params_b,), at)
+    return Plane(family, (-1, 1), (-1, 1), {"midpoint": (0, 0)}, ("u: along D₁", "v: along D₂"), "× D (RMS ½)")
 
 
 def _orthogonal_directions(shapes: Mapping[str, tuple[int, ...]], seed: int) -> list[dict[str, Tensor]]:
@@ -396,18 +436,14 @@ def three_modes_plane(params_a: Params, params_b: Params, params_c: Params, *, c
     else:
         raise ValueError(f"coordinates must be 'affine' or 'orthonormal', got {coordinates!r}.")
 
-    def at(points: Tensor) -> dict[str, Tensor]:
-        affine = points.double() @ basis
-
-        def mixed(name: str, a: Tensor) -> Tensor:
-            u, v = _columns(affine, a)
-            return (1 - u - v) * a + u * params_b[name] + v * params_c[name]
-
-        return {name: mixed(name, a) for name, a in params_a.items()}
+    def at(points: Tensor) -> tuple[Coefficients, Coefficients]:
+        columns = {name: tuple(_columns(points.double() @ basis, a)) for name, a in params_a.items()}
+        return {name: u for name, (u, _) in columns.items()}, {name: v for name, (_, v) in columns.items()}
 
     u, v = zip(*corners, strict=True)
     marks = dict(zip(("A", "π(B)", "π(C)"), corners, strict=True))
-    return Plane(at, (min(u), max(u)), (min(v), max(v)), marks, labels, units)
+    family = Combinations(params_a, (params_b, params_c), at)
+    return Plane(family, (min(u), max(u)), (min(v), max(v)), marks, labels, units)
 
 
 def _triangle(params_a: Params, params_b: Params, params_c: Params) -> tuple[float, float, float]:

@@ -8,7 +8,7 @@ axes; a permutation is ``dict[group, LongTensor]`` with
 """
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from math import prod
 
@@ -28,7 +28,9 @@ __all__ = [
     "compose",
     "identity_permutation",
     "invert",
+    "pieces_of",
     "random_permutation",
+    "restrict",
     "shuffle",
 ]
 
@@ -275,6 +277,22 @@ def _axis_index(entry: Axis, permutation: Permutation, length: int) -> Int[Tenso
         index.append(part + offset)
         offset += len(part)
     return torch.cat(index)
+
+
+def restrict(spec: PermutationSpec, names: Collection[str]) -> PermutationSpec:
+    """The table of some tensors alone; groups keep their names and sizes."""
+    tables = {
+        table: {name: getattr(spec, table)[name] for name in names} for table in ("axes_to_perm", "shapes", "layers")
+    }
+    return replace(spec, **tables, group_sizes=spec.sizes)
+
+
+def pieces_of(spec: PermutationSpec, name: str, axis: int) -> list[tuple[str | None, int, int]]:
+    """The pieces of an axis in order: group (None: fixed), entries per unit, entries in all."""
+    entry, length = spec.axes_to_perm[name][axis], spec.shapes[name][axis]
+    if entry is None:
+        return [(None, length, length)]
+    return [(group, block, block * spec.sizes.get(group, 1)) for group, block in _pieces(entry)]
 
 
 def _check_permutation(spec: PermutationSpec, permutation: Permutation):

@@ -16,12 +16,19 @@ import xarray as xr
 from torch import Tensor, nn
 
 from modecomb_viz import __version__
-from modecomb_viz.alignment import METHODS, PERTURBATIONS, Alignment, align, perturb_alignment
+from modecomb_viz.alignment import (
+    METHODS,
+    PERTURBATIONS,
+    Alignment,
+    align,
+    align_many,
+    perturb_alignment,
+    takes,
+)
 from modecomb_viz.checkpoints import ModeSet
 from modecomb_viz.data import Split
 from modecomb_viz.evaluation import (
     Plan,
-    Points,
     check_precision,
     evaluate_steps,
     make_plan,
@@ -30,8 +37,9 @@ from modecomb_viz.evaluation import (
     resolve_device,
 )
 from modecomb_viz.executor import Progress
-from modecomb_viz.hypercube import check_granularity, check_law, combine, sample_coefficients
+from modecomb_viz.hypercube import Combinations, check_granularity, check_law, sample_coefficients, segment
 from modecomb_viz.permutation import Params, check_strength
+from modecomb_viz.repair import REPAIRS, Repair, make_repair
 from modecomb_viz.results import label
 
 __all__ = [
@@ -82,6 +90,8 @@ class Sweep:
         alignment: method of :func:`~modecomb_viz.align`; "identity" for the naive combination.
         perturbation: kind of the matching perturbation, "shuffle" or "noise".
         strength: of the perturbation, in [0, 1]; a list adds the dimension ``strength``.
+        repair: what is repaired in every combined network: none, batchnorm, repair (REPAIR) or temperature.
+        repair_examples: number of training examples on which a repair measures.
         splits: "test", "train" or both.
         seed: of draws and random directions.
         alignment_seed: of the order in which groups are matched.
@@ -101,6 +111,8 @@ class Sweep:
     alignment: str = "weight_matching"
     perturbation: str = "shuffle"
     strength: float | tuple[float, ...] = 0.0
+    repair: str = "none"
+    repair_examples: int = 512
     splits: tuple[str, ...] = ("test",)
     seed: int = 0
     alignment_seed: int = 0
@@ -112,6 +124,8 @@ class Sweep:
     def __post_init__(self):
         check_choice("alignment", self.alignment, list(METHODS))
         check_choice("perturbation", self.perturbation, list(PERTURBATIONS))
+        check_choice("repair", self.repair, list(REPAIRS))
+        check_count("repair_examples", self.repair_examples, 2, 1_000_000)
         check_precision(self.precision)
         for strength in self.strengths:
             check_strength(strength)
@@ -163,7 +177,17 @@ class LawSettings:
 
 @lru_cache(maxsize=32)
 def _aligned(modes: ModeSet, a: str, b: str, method: str, seed: int) -> Alignment:
-    return align(modes.spec, modes.mode(a), modes.mode(b), method, seed)
+    """A mode aligned to another, once per mode set; a universe is that of all modes of the set."""
+    if method == "universe":
+        return _universe(modes, a, seed)[b]
+    data = {"model": modes.model, "x": modes.train.x, "y": modes.train.y}
+    needed = {name: value for name, value in data.items() if name in takes(method)}
+    return align(modes.spec, modes.mode(a), modes.mode(b), method, seed, **needed)
+
+
+@lru_cache(maxsize=8)
+def _universe(modes: ModeSet, a: str, seed: int) -> dict[str, Alignment]:
+    return align_many(modes.spec, modes.params, "universe", seed, reference=a)
 
 
 @cache
@@ -191,6 +215,17 @@ class Measurement:
         self.plan: Plan = make_plan(
             self.model, self.params_a, self.splits[sweep.splits[0]], max_memory=sweep.max_memory
         )
+        self.repair = self._prepare_repair() if sweep.repair != "none" else None
+
+    def _prepare_repair(self) -> Repair:
+        """On examples drawn from the train split with seed 0, the same for every point."""
+        train = self.modes.train
+        index = torch.randperm(len(train.y), generator=torch.Generator().manual_seed(0))[: self.sweep.repair_examples]
+        batch = self._placed_split(Split(train.x[index], train.y[index]))
+        at_once = max(1, self.plan.points * self.plan.examples // len(batch.y))
+        return make_repair(
+            self.sweep.repair, self.model, self.modes.spec, batch, strategy=self.plan.strategy, points_at_once=at_once
+        )
 
     def _placed_split(self, split: Split) -> Split:
         x, y = split.to(self.device, self.dtype)
@@ -210,11 +245,12 @@ class Measurement:
         seed = self.sweep.perturbation_seed + seed_offset
         return perturb_alignment(self.alignment(b), strength, self.sweep.perturbation, seed)
 
-    def evaluate(self, points: Points, coordinates: Tensor) -> Generator[Progress, None, dict[str, np.ndarray]]:
-        """Loss and accuracy ``[split, point]`` at the coordinates."""
+    def evaluate(self, family: Combinations, coordinates: Tensor) -> Generator[Progress, None, dict[str, np.ndarray]]:
+        """Loss and accuracy ``[split, point]`` of a family at the coordinates, repaired as the sweep says."""
+        model, points = (self.repair.model, self.repair.points(family)) if self.repair else (self.model, family)
         values = {quantity: np.full((len(self.splits), len(coordinates)), np.nan) for quantity in QUANTITIES}
         for row, split in enumerate(self.splits.values()):
-            steps = evaluate_steps(self.model, points, coordinates, split, QUANTITIES, plan=self.plan)
+            steps = evaluate_steps(model, points, coordinates, split, QUANTITIES, plan=self.plan)
             measured = yield from self._timed(steps)
             for quantity, tensor in measured.items():
                 values[quantity][row] = tensor.numpy()
@@ -233,14 +269,9 @@ class Measurement:
                 self.seconds += time.perf_counter() - start
             yield Progress(self.done, self.total)
 
-    def line(self, params_b: Params) -> Points:
+    def line(self, params_b: Params) -> Combinations:
         """t ↦ (1 − t)·Θ_A + t·Θ_B."""
-        placed = self.placed(params_b)
-
-        def at(t: Tensor) -> dict[str, Tensor]:
-            return combine(self.params_a, placed, {k: t.reshape(-1, *[1] * w.ndim) for k, w in placed.items()})
-
-        return at
+        return segment(self.params_a, self.placed(params_b))
 
     def references(self, alignment: Alignment) -> Generator[Progress, None, dict[str, np.ndarray]]:
         """Loss and accuracy ``[split, reference]`` of :data:`REFERENCES`."""

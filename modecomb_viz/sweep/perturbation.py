@@ -6,10 +6,8 @@ from typing import ClassVar
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from modecomb_viz.checkpoints import ModeSet
-from modecomb_viz.hypercube import combine
 from modecomb_viz.sweep.base import (
     QUANTITIES,
     REFERENCES,
@@ -59,22 +57,11 @@ class PerturbationSweep(Sweep):
             alignments = [run.perturbed(strength, seed_offset=repeat) for strength in self.strengths]
             for name, array in realised.items():
                 array[:, repeat] = [getattr(alignment, name) for alignment in alignments]
-
-            def points(index: Tensor, alignments=alignments) -> dict[str, Tensor]:
-                parts = [run.placed(alignments[i].params) for i in index.tolist()]
-                return self._midpoints(run, parts)
-
-            measured = yield from run.evaluate(points, torch.arange(count))
-            for quantity in QUANTITIES:
-                values[quantity][:, :, repeat] = measured[quantity]
+            for i, alignment in enumerate(alignments):
+                measured = yield from run.evaluate(run.line(alignment.params), torch.tensor([self.coefficient]))
+                for quantity in QUANTITIES:
+                    values[quantity][:, i, repeat] = measured[quantity][:, 0]
             yield self._dataset(run, repeat + 1, values, realised, references)
-
-    def _midpoints(self, run: Measurement, aligned: list[dict[str, Tensor]]) -> dict[str, Tensor]:
-        parts = []
-        for params_b in aligned:
-            lam = {name: torch.full((1, *[1] * w.ndim), self.coefficient) for name, w in params_b.items()}
-            parts.append(combine(run.params_a, params_b, lam))
-        return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
     def _dataset(self, run: Measurement, repeats: int, values, realised, references):
         return run.dataset(

@@ -2,13 +2,14 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar
 
 import numpy as np
 from torch import Tensor, arange
 
 from modecomb_viz.checkpoints import ModeSet
-from modecomb_viz.hypercube import combine
+from modecomb_viz.hypercube import Coefficients, Combinations
 from modecomb_viz.sweep.base import QUANTITIES, REFERENCES, LawSettings, Measurement, Step, Sweep, check_count
 from modecomb_viz.sweep.refinement import growing
 
@@ -33,6 +34,9 @@ class SamplesSweep(LawSettings, Sweep):
         super().__post_init__()
         check_count("n", self.n, 1, 100_000)
 
+    def _draws(self, modes: ModeSet, index: Tensor) -> tuple[Coefficients]:
+        return (self.draw(modes, int(index[0]), len(index), self.seed),)
+
     def steps(self, modes: ModeSet) -> Iterator[Step]:
         strengths, splits = len(self.strengths), len(self.splits)
         run = Measurement(self, modes, (self.n + len(REFERENCES)) * strengths * splits)
@@ -46,12 +50,8 @@ class SamplesSweep(LawSettings, Sweep):
                 references[quantity][row] = measured[quantity]
         for start, stop in growing(self.n):
             for row, params_b in enumerate(aligned):
-
-                def points(index: Tensor, params_b=params_b) -> dict[str, Tensor]:
-                    draws = self.draw(modes, int(index[0]), len(index), self.seed)
-                    return combine(run.params_a, params_b, draws)
-
-                measured = yield from run.evaluate(points, arange(start, stop))
+                family = Combinations(run.params_a, (params_b,), partial(self._draws, modes))
+                measured = yield from run.evaluate(family, arange(start, stop))
                 for quantity in QUANTITIES:
                     values[quantity][row, :, start:stop] = measured[quantity]
             yield run.dataset(

@@ -10,10 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from modecomb_viz.permutation import PermutationSpec
+from modecomb_viz.tracing.activations import Activations, Tap
 from modecomb_viz.tracing.proof import prove
 from modecomb_viz.tracing.trace import read_symmetry, tied_names
 
-__all__ = ["prove", "tied_names", "trace_permutation_spec"]
+__all__ = ["Activations", "Tap", "prove", "tied_names", "trace_permutation_spec"]
 
 
 def trace_permutation_spec(

@@ -12,7 +12,7 @@ from typing import Any
 
 from torch.fx import Node
 
-from modecomb_viz.tracing.layout import Layout, Symmetry, fixed, is_fixed, length
+from modecomb_viz.tracing.layout import Layout, Symmetry, fixed, is_fixed, length, resolve
 
 __all__ = [
     "Call",
@@ -43,6 +43,10 @@ class Value:
     layouts: tuple[Layout, ...]
     feeders: frozenset[str] = frozenset()
     owners: frozenset[str] = frozenset()
+
+    def resolved(self) -> tuple[Layout, ...]:
+        """The layouts in free symbols."""
+        return tuple(map(resolve, self.layouts))
 
     def moved(self, layouts: Iterable[Layout]) -> "Value":
         """The same tensor with other axes."""

@@ -2,6 +2,7 @@
 
 import operator
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
@@ -14,44 +15,75 @@ from torch.fx.node import map_arg
 
 from modecomb_viz.permutation import Axis, PermutationSpec
 from modecomb_viz.tracing import layers, shapes
-from modecomb_viz.tracing.calls import Call, Reading, Value, unknown
+from modecomb_viz.tracing.calls import Call, Reading, Rule, Value, unknown
 from modecomb_viz.tracing.layout import Layout, Symbol, fixed, fresh, is_fixed, length, resolve
 
-__all__ = ["read_symmetry", "tied_names"]
+__all__ = ["Traced", "operation", "read_symmetry", "tied_names", "trace_network"]
 
 #: Modules whose scale and shift belong to the layer that feeds them; so do those whose class is named a norm.
 _NORMS = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
 
 _TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 
-_RULES = {**shapes.RULES, **layers.RULES}
+_RULES: dict[str, Rule] = {**shapes.RULES, **layers.RULES}
 
 Weights = Mapping[str, tuple[Layout, ...]]
 
 
-def read_symmetry(model: nn.Module, inputs: Sequence[Tensor]) -> PermutationSpec:
-    """The table of a network's axes, not proven yet; see :func:`~modecomb_viz.tracing.trace_permutation_spec`."""
-    tied = tied_names(model)
+@dataclass(frozen=True)
+class Traced:
+    """One run of a network, read.
+
+    Attributes:
+        graph: its tensor operations; the first placeholders are the tensors of ``state``, in order.
+        state: names of the floating-point tensors, each under its first name.
+        values: what is known of every node of the graph.
+        layouts: of the axes of every tensor of the state dict.
+        groups: the name of every symbol that stands along an axis of a weight.
+        reading: what was found out on the way.
+    """
+
+    graph: GraphModule
+    state: tuple[str, ...]
+    values: Mapping[Node, Any]
+    layouts: Weights
+    groups: Mapping[Symbol, str]
+    reading: Reading
+
+
+def trace_network(model: nn.Module, inputs: Sequence[Tensor]) -> Traced:
+    """Run a network once on stand-ins for tensors, and read every operation of the run.
+
+    Raises:
+        ValueError: when it cannot be run so.
+    """
     state = {
         name: tensor.detach()
         for name, tensor in chain(model.named_parameters(), model.named_buffers())
         if tensor.is_floating_point()
     }
+    tied, kept = tied_names(model), [name for name, t in model.state_dict().items() if t.is_floating_point()]
     reading = Reading(frozenset(name for name, module in model.named_modules() if _is_norm(module)))
-    weights = _read(reading, _graph(model, state, inputs), state)
-    kept = {name: t for name, t in model.state_dict().items() if t.is_floating_point()}
+    graph = _graph(model, state, inputs)
+    weights, values = _read(reading, graph, state)
     layouts = {name: tuple(map(resolve, weights[tied.get(name, name)])) for name in kept}
-    names = _group_names(layouts)
+    return Traced(graph, tuple(state), values, layouts, _group_names(layouts), reading)
+
+
+def read_symmetry(model: nn.Module, inputs: Sequence[Tensor]) -> PermutationSpec:
+    """The table of a network's axes, not proven yet; see :func:`~modecomb_viz.tracing.trace_permutation_spec`."""
+    traced, tied, tensors = trace_network(model, inputs), tied_names(model), model.state_dict()
+    reading, layouts = traced.reading, traced.layouts
     owners = _layers(model, layouts, reading.fed_by)
     return PermutationSpec(
-        {name: tuple(_axis(layout, names) for layout in axes) for name, axes in layouts.items()},
-        {name: tuple(tensor.shape) for name, tensor in kept.items()},
-        {name: owners[tied.get(name, name)] for name in kept},
-        statistics=frozenset(name for name, _ in model.named_buffers() if name in kept),
+        {name: tuple(_axis(layout, traced.groups) for layout in axes) for name, axes in layouts.items()},
+        {name: tuple(tensors[name].shape) for name in layouts},
+        {name: owners[tied.get(name, name)] for name in layouts},
+        statistics=frozenset(name for name, _ in model.named_buffers() if name in layouts),
         notes=tuple(_note(*remark) for remark in chain(reading.notes.items(), reading.symmetry.decided.items())),
         tied=tied,
-        unit_axes={name: axis for name, axis in _unit_axes(model).items() if name in kept},
-        group_sizes={name: symbol.size for symbol, name in names.items()},
+        unit_axes={name: axis for name, axis in _unit_axes(model).items() if name in layouts},
+        group_sizes={name: symbol.size for symbol, name in traced.groups.items()},
     )
 
 
@@ -88,10 +120,12 @@ def _graph(model: nn.Module, state: Mapping[str, Tensor], inputs: Sequence[Tenso
         torch.backends.mha.set_fastpath_enabled(fast_path)
 
 
-def _read(reading: Reading, graph: GraphModule, state: Mapping[str, Tensor]) -> Weights:
-    """The layouts of every weight after all operations have been read."""
+def _read(
+    reading: Reading, graph: GraphModule, state: Mapping[str, Tensor]
+) -> tuple[dict[str, tuple[Layout, ...]], dict[Node, Any]]:
+    """The layouts of every weight, and the value of every node, after all operations have been read."""
     weights: dict[str, tuple[Layout, ...]] = {}
-    values: dict[Any, Any] = {}
+    values: dict[Node, Any] = {}
     names = iter(state)
     for node in graph.graph.nodes:
         if node.op == "placeholder":
@@ -109,7 +143,7 @@ def _read(reading: Reading, graph: GraphModule, state: Mapping[str, Tensor]) -> 
         elif node.op == "output":
             map_arg(node.args, lambda made: _fix_all(reading, values[made]))
     reading.symmetry.settle()
-    return weights
+    return weights, values
 
 
 def _read_node(reading: Reading, node: Node, values: Mapping[Node, Any]) -> Any:
@@ -117,7 +151,7 @@ def _read_node(reading: Reading, node: Node, values: Mapping[Node, Any]) -> Any:
     if node.target is operator.getitem:
         source, index = node.args
         return values[source][index]
-    name, made = _operation(node), node.meta["val"]
+    name, made = operation(node), node.meta["val"]
     several = isinstance(made, (tuple, list))
     shapes_made = [tuple(t.shape) if isinstance(t, Tensor) else None for t in (made if several else [made])]
     known = _RULES.get(name) or (shapes.pointwise if torch.Tag.pointwise in node.target.tags else unknown)
@@ -125,7 +159,7 @@ def _read_node(reading: Reading, node: Node, values: Mapping[Node, Any]) -> Any:
     return result if several else result[0]
 
 
-def _operation(node: Node) -> str:
+def operation(node: Node) -> str:
     """The name without namespace, overload and the underscore of an in-place operation."""
     name = node.target._schema.name.split("::")[-1]
     return name.rstrip("_") if node.target._schema.is_mutable else name
