@@ -18,7 +18,7 @@ _PUBLIC = {
     "permutation": ["PermutationSpec", "apply_permutation", "churn", "compose", "invert"],
     "tracing": ["trace_permutation_spec"],
     "data": ["Split", "as_split", "load_dataset"],
-    "checkpoints": ["ModeSet", "catalogue", "load_params", "open_modes", "save_params"],
+    "checkpoints": ["ModeSet", "catalogue", "load_params", "open_checkpoints", "open_modes", "save_params"],
     "hypercube": ["combine", "sample_coefficients"],
     "evaluation": ["evaluate"],
     "alignment": ["Alignment", "align", "align_many", "perturb_alignment"],

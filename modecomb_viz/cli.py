@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import MISSING, Field, fields
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, no_type_check
 
 import typer
 from rich.console import Console
@@ -55,24 +55,109 @@ def _run(sweep: Any, modes: Any):
         return last_dataset(steps(report))
 
 
-@app.command()
-def modes():
-    """List the embedded mode sets: architecture, size, data, accuracies.
+modes_app = typer.Typer(help="List the mode sets of the catalogue, or add one.", invoke_without_command=True)
+app.add_typer(modes_app, name="modes")
+
+_ARCHITECTURE = typer.Option(help="mlp, convnet, resnet …, torchvision:resnet18, or package.module:factory.")
+_OPTION = typer.Option(help="Of the architecture: NAME=VALUE as in TOML, such as num_classes=10. May be repeated.")
+_DATA = typer.Option(help="A data set by name, or a .npz or .pt file with x_train, y_train, x_test, y_test.")
+_SCALE = typer.Option(help="Normalisation of a data file: of pixel/255, once or once per channel.")
+_TRUST = typer.Option("--trust-code", help="Allow an architecture package.module:factory, which runs that code.")
+
+
+@modes_app.callback()
+@no_type_check
+def modes(context: typer.Context):
+    """List the mode sets of the catalogue: architecture, size, data, accuracies.
 
     Example: modecomb modes
     """
-    from modecomb_viz.architectures import params_of
-    from modecomb_viz.checkpoints import catalogue, mode_metadata, read_recipe
+    if context.invoked_subcommand:
+        return
+    from modecomb_viz.checkpoints import catalogue, read_recipe
 
-    table = Table("name", "architecture", "parameters", "data", "test accuracy", title="Embedded modes", box=None)
+    table = Table("name", "architecture", "parameters", "data", "test accuracy", title="Mode sets", box=None)
     for name, folder in catalogue().items():
         recipe = read_recipe(folder / "recipe.toml")
-        size = sum(tensor.numel() for tensor in params_of(recipe.build()).values())
-        accuracies = (
-            f"{mode} {mode_metadata(folder / f'{mode}.safetensors')['test_accuracy']:.3f}" for mode in recipe.seeds
-        )
-        table.add_row(name, recipe.architecture_text, f"{size:,}", recipe.data_text, ", ".join(accuracies))
+        table.add_row(name, recipe.architecture_text, *_size_and_accuracies(folder, recipe))
     Console(width=None if sys.stdout.isatty() else 160).print(table, markup=False)
+
+
+def _size_and_accuracies(folder: Path, recipe: Any) -> tuple[str, str, str]:
+    """Number of trained and running values of one mode, its data, and the accuracy of every mode as it was measured."""
+    from modecomb_viz.checkpoints import mode_files, mode_metadata
+
+    size, accuracies = 0, []
+    for mode, path in mode_files(folder, recipe).items():
+        metadata = mode_metadata(path)
+        size = metadata.size
+        accuracy = metadata.values.get("test_accuracy")
+        accuracies.append(f"{mode} {accuracy:.3f}" if isinstance(accuracy, float) else mode)
+    return f"{size:,}", recipe.data_text, ", ".join(accuracies)
+
+
+@modes_app.command("add")
+def modes_add(
+    name: Annotated[str, typer.Argument(help="The name in the catalogue.")],
+    checkpoints: Annotated[
+        list[str], typer.Argument(help="Two or more MODE=FILE (.safetensors, .pt, .pth), or one folder of them.")
+    ],
+    architecture: Annotated[str, _ARCHITECTURE] = "",
+    option: Annotated[list[str], _OPTION] = [],  # noqa: B006
+    data: Annotated[str, _DATA] = "",
+    mean: Annotated[list[float], _SCALE] = [],  # noqa: B006
+    std: Annotated[list[float], _SCALE] = [],  # noqa: B006
+    root: Annotated[Path | None, _ROOT] = None,
+    trust_code: Annotated[bool, _TRUST] = False,
+):
+    """Register networks of your own: traced, proven, measured, and copied into your catalogue.
+
+    Example: modecomb modes add my-nets A=run1/last.pt B=run2/last.pt --architecture torchvision:resnet18
+    --option num_classes=10 --data cifar10
+    """
+    from modecomb_viz.checkpoints import add_modes, described, open_checkpoints, open_modes
+    from modecomb_viz.training import measure
+
+    given = described(architecture, option, data, mean, std)
+    if len(checkpoints) == 1 and "=" not in checkpoints[0]:
+        opened = open_modes(checkpoints[0], root, **given, trust_code=trust_code)
+    else:
+        files = dict(_mode_file(text) for text in checkpoints)
+        if len(given) < 2:
+            raise ValueError("--architecture and --data must be given, such as torchvision:resnet18 and cifar10.")
+        opened = open_checkpoints(name, files, **given, root=root, trust_code=trust_code)
+    splits = {"train": opened.train, "test": opened.test}
+    measured = {mode: measure(opened.model, splits, params=params) for mode, params in opened.params.items()}
+    folder = add_modes(name, opened, measured)
+    for mode, values in measured.items():
+        typer.echo(f"{mode}: " + ", ".join(f"{key} {value:.4g}" for key, value in values.items()))
+    spec = opened.spec
+    typer.echo(f"{spec.permuted_share:.1%} of the weights lie on a permuted axis, in {len(spec.sizes)} groups")
+    for note in spec.notes:
+        typer.echo(f"note: {note}")
+    typer.echo(f"wrote {folder}")
+
+
+def _mode_file(text: str) -> tuple[str, Path]:
+    mode, equals, path = text.partition("=")
+    if not mode or not equals or not path:
+        raise ValueError(f"a checkpoint is given as MODE=FILE, such as A=run1/last.pt, got '{text}'.")
+    return mode, Path(path)
+
+
+@app.command()
+def spec(
+    modes: Annotated[str, _MODES],
+    root: Annotated[Path | None, _ROOT] = None,
+    trust_code: Annotated[bool, _TRUST] = False,
+):
+    """Print the permutation symmetry of a network: which axes move together, which stay, and why.
+
+    Example: modecomb spec --modes digits-resnet
+    """
+    from modecomb_viz.checkpoints import open_modes
+
+    typer.echo(str(open_modes(modes, root, trust_code=trust_code or None).spec))
 
 
 @app.command()
@@ -81,6 +166,7 @@ def train(
     out: Annotated[Path | None, typer.Option(help="Folder to write; default: that of the recipe.")] = None,
     root: Annotated[Path | None, _ROOT] = None,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:0; default: the GPU if there is one.")] = None,
+    trust_code: Annotated[bool, _TRUST] = False,
 ):
     """Train every mode of a recipe and write it with its measured accuracies.
 
@@ -90,7 +176,12 @@ def train(
 
     with _progress("train") as report:
         written = train_modes(
-            recipe, out=out, root=root, device=device, on_step=lambda _, done, all_: report(done, all_)
+            recipe,
+            out=out,
+            root=root,
+            device=device,
+            on_step=lambda _, done, all_: report(done, all_),
+            trust_code=trust_code,
         )
     for mode, measured in written.items():
         typer.echo(f"{mode}: " + ", ".join(f"{key} {value:.4g}" for key, value in measured.items()))
@@ -101,27 +192,36 @@ def align(
     modes: Annotated[str, _MODES],
     a: Annotated[str, typer.Option("--a", "-a", help="The mode that stays.")] = "A",
     b: Annotated[str, typer.Option("--b", "-b", help="The mode whose units are permuted.")] = "B",
-    method: Annotated[str, typer.Option(help="weight_matching, identity or random.")] = "weight_matching",
+    method: Annotated[
+        str,
+        typer.Option(help="weight_matching, activation_matching, sinkhorn, universe (of all modes), identity, random."),
+    ] = "weight_matching",
     seed: Annotated[int, typer.Option(help="Order of the groups and random starts.")] = 0,
-    restarts: Annotated[int, typer.Option(help="Starts of weight matching; the best is taken.")] = 1,
+    restarts: Annotated[int, typer.Option(help="Starts of weight or universe matching; the best is taken.")] = 1,
     out: Annotated[Path | None, typer.Option(help="Where to save the aligned B; ends in .safetensors.")] = None,
+    trust_code: Annotated[bool, _TRUST] = False,
 ):
     """Permute the units of one mode onto those of another, and say what the matching reached.
 
     Example: modecomb align --modes digits-mlp --restarts 4 --out aligned-B.safetensors
     """
-    from modecomb_viz.alignment import align, matching_objective
+    from modecomb_viz.alignment import align_modes, matching_objective, takes
     from modecomb_viz.checkpoints import open_modes, save_params
     from modecomb_viz.results import check_path
 
     if out is not None:
         check_path(out, ".safetensors")
-    opened = open_modes(modes)
-    params_a, params_b = opened.mode(a), opened.mode(b)
-    options = {"restarts": restarts} if method == "weight_matching" else {}
-    alignment = align(opened.spec, params_a, params_b, method, seed, **options)
-    typer.echo(f"objective before: {matching_objective(opened.spec, params_a, params_b):.6g}")
-    typer.echo(f"objective after:  {alignment.objective[-1]:.6g} ({len(alignment.objective) - 1} improving steps)")
+    opened = open_modes(modes, trust_code=trust_code or None)
+    options = {"restarts": restarts} if restarts > 1 or "restarts" in takes(method) else {}
+    alignment = align_modes(opened, a, b, method, seed, **options)
+    before, after = (
+        matching_objective(opened.spec, opened.mode(a), params) for params in (opened.mode(b), alignment.params)
+    )
+    typer.echo(f"⟨A, B⟩ before: {before:.6g}, after: {after:.6g}")
+    typer.echo(
+        f"objective of {method}: {alignment.objective[0]:.6g} → {alignment.objective[-1]:.6g} in "
+        f"{len(alignment.objective) - 1} steps"
+    )
     if len(alignment.restarts) > 1:
         typer.echo("restarts:         " + ", ".join(f"{value:.6g}" for value in alignment.restarts))
     if out is not None:
@@ -187,20 +287,23 @@ def _sweep_command(name: str) -> Callable[..., None]:
     texts = _attribute_help(sweep)
     options = [_option(field, texts.get(field.name, "")) for field in fields(sweep)]
 
-    def command(modes: str, out: Path, **settings: Any):
+    def command(modes: str, out: Path, trust_code: bool, **settings: Any):
         from modecomb_viz.checkpoints import open_modes
         from modecomb_viz.results import check_path, save
 
         check_path(out, ".nc")
         chosen = {key: _SPECIAL[key][1](value) if key in _SPECIAL else value for key, value in settings.items()}
         made = sweep(**chosen)
-        dataset = _run(made, open_modes(modes))
+        dataset = _run(made, open_modes(modes, trust_code=trust_code or None))
         typer.echo(f"wrote {save(dataset, out)} in {dataset.attrs['wall_time']:.3g} s of computing")
 
     required = [
         inspect.Parameter("modes", inspect.Parameter.KEYWORD_ONLY, annotation=Annotated[str, _MODES]),
         inspect.Parameter(
             "out", inspect.Parameter.KEYWORD_ONLY, annotation=Annotated[Path, typer.Option(help="Result; ends in .nc.")]
+        ),
+        inspect.Parameter(
+            "trust_code", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=Annotated[bool, _TRUST]
         ),
     ]
     command.__signature__ = inspect.Signature([*required, *options])
@@ -224,6 +327,7 @@ def report(
     splits: Annotated[list[str], typer.Option(help="For --standard: test, train or both.")] = ["test"],  # noqa: B006
     resolution: Annotated[int, typer.Option(help="For --standard: points per side of the map.")] = 33,
     title: Annotated[str | None, typer.Option(help="Heading of the page.")] = None,
+    trust_code: Annotated[bool, _TRUST] = False,
 ):
     """Write one HTML page that opens without a network and keeps its sliders.
 
@@ -243,7 +347,7 @@ def report(
         from modecomb_viz.checkpoints import open_modes
         from modecomb_viz.sweep import standard_sweeps
 
-        opened = open_modes(standard)
+        opened = open_modes(standard, trust_code=trust_code or None)
         datasets = [_run(sweep, opened) for sweep in standard_sweeps(splits, resolution)]
     save_report(datasets, out, title=title or f"Mode combinability of {standard or 'stored results'}")
     typer.echo(f"wrote {out} ({out.stat().st_size / 2**20:.1f} MiB)")

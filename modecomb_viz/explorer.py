@@ -37,7 +37,7 @@ _WIDGETS: dict[type[param.Parameter], type] = {
 
 #: The controls, from top to bottom.
 _SECTIONS: dict[str, tuple[str, ...]] = {
-    "Networks": ("modes_name", "a", "b", "c", "aligned"),
+    "Networks": ("modes_name", "a", "b", "c", "alignment", "repair"),
     "Matching perturbation": ("perturbation", "strength", "perturbation_seed"),
     "Distribution of the coefficients": (
         "distribution",
@@ -310,7 +310,7 @@ class Explorer(pn.viewable.Viewer):
     """The live explorer of the hypercube between two networks.
 
     Args:
-        modes: a mode set, a name of the catalogue, or a folder that ``modecomb train`` wrote.
+        modes: a mode set, a name of the catalogue, or a folder with a recipe and checkpoints.
         executor: where sweeps run; by default the one queue of the device, shared by all sessions.
         choices: initial values of the state, such as ``strength=0.3``.
 
@@ -326,6 +326,7 @@ class Explorer(pn.viewable.Viewer):
         publish = {"publish": _Publisher(document)} if document else {}
         self.state = ExplorerState(modes, **choices)
         self.alert = pmui.Alert(object="", severity="error", visible=False, sizing_mode="stretch_width", margin=6)
+        self.warning = pmui.Alert(object="", severity="warning", visible=False, sizing_mode="stretch_width", margin=6)
         self.results = Results(self.state, executor or shared_executor(resolve_device(None)), **publish)
         self.controls = Controls(self.state)
         self.map, self.segment, self.distribution = (
@@ -333,13 +334,16 @@ class Explorer(pn.viewable.Viewer):
         )
         self.main = pn.Column(
             self.alert,
+            self.warning,
             pn.Row(self.map, self.segment, sizing_mode="stretch_width"),
             self.distribution,
             sizing_mode="stretch_width",
         )
         self._faults: list[str] = []
         self.results.param.watch(self._show_errors, ["error"])
+        self.state.param.watch(self._show_warning, ["modes_name", "repair"])
         self._show_errors()
+        self._show_warning()
         if document:
             pn.state.on_session_destroyed(self._end)
 
@@ -351,6 +355,10 @@ class Explorer(pn.viewable.Viewer):
     def _show_errors(self, *events: param.parameterized.Event):
         texts = [*self._faults, *filter(None, [self.results.error])]
         self.alert.param.update(object="  \n".join(map(escape, texts)), visible=bool(texts))
+
+    def _show_warning(self, *events: param.parameterized.Event):
+        text = self.state.warning
+        self.warning.param.update(object=escape(text), visible=bool(text))
 
     def _end(self, session_context: Any):
         self.results.cancel()

@@ -15,10 +15,11 @@ from typing import Any
 import param
 import xarray as xr
 
-from modecomb_viz.alignment import PERTURBATIONS
-from modecomb_viz.checkpoints import ModeSet, catalogue, open_modes
+from modecomb_viz.alignment import METHODS, PERTURBATIONS
+from modecomb_viz.checkpoints import ModeSet, catalogue, described, open_modes
 from modecomb_viz.executor import Job, Progress, Queue
 from modecomb_viz.hypercube import GRANULARITIES, LAWS, PLANES
+from modecomb_viz.repair import REPAIRS, has_batch_norm
 from modecomb_viz.sweep import PlaneSweep, SamplesSweep, SegmentSweep, Sweep
 
 __all__ = ["RESOLUTIONS", "TOPICS", "ExplorerState", "Results", "law_parameter", "open_shared"]
@@ -51,9 +52,21 @@ def law_parameter(distribution: str, name: str) -> str:
 
 
 @lru_cache(maxsize=8)
-def open_shared(name: str) -> ModeSet:
-    """A mode set by name or folder, opened once for all sessions of this process."""
-    return open_modes(name)
+def open_shared(
+    name: str,
+    architecture: str = "",
+    options: tuple[str, ...] = (),
+    data: str = "",
+    mean: tuple[float, ...] = (),
+    std: tuple[float, ...] = (),
+    trust_code: bool = False,
+) -> ModeSet:
+    """A mode set by name or folder, opened once for all sessions of this process.
+
+    Arguments as in :func:`~modecomb_viz.checkpoints.described`. Code of the user is run only where ``trust_code`` says
+    so, which a choice in the page cannot.
+    """
+    return open_modes(name, **described(architecture, options, data, mean, std), trust_code=trust_code)
 
 
 class ExplorerState(param.Parameterized):
@@ -72,7 +85,14 @@ class ExplorerState(param.Parameterized):
         objects=[], label="B", doc="The network at coefficient 1; its units are permuted onto those of A."
     )
     c = param.Selector(objects=[], label="C", doc="The third corner of the three-modes plane, aligned to A as well.")
-    aligned = param.Boolean(True, label="Align B to A", doc="Weight matching; off combines the networks as they are.")
+    alignment = param.Selector(
+        objects=list(METHODS),
+        default="weight_matching",
+        doc="How the units of B are matched to those of A; identity combines the networks as they are.",
+    )
+    repair = param.Selector(
+        objects=list(REPAIRS), default="none", doc="Gives combined units their statistics back, measured on train data."
+    )
 
     plane = param.Selector(objects=list(PLANES), default="split", doc="Which two-dimensional slice the map shows.")
     z_kind = param.Selector(
@@ -135,6 +155,10 @@ class ExplorerState(param.Parameterized):
                 setattr(self, mode, names[min(i, len(names) - 1)])
         self.param.z_layers.bounds = (1, max(1, layers - 1))
         self.z_layers = min(self.z_layers, max(1, layers - 1))
+        offered = [name for name in REPAIRS if name != "batchnorm" or has_batch_norm(self.modes.model)]
+        self.param.repair.objects = offered
+        if self.repair not in offered:
+            self.repair = "none"
 
     def choose(self, choices: Mapping[str, str]) -> list[str]:
         """Set parameters from text, as in the query of a URL: ``{"strength": "0.3", "plane": "random"}``.
@@ -171,6 +195,16 @@ class ExplorerState(param.Parameterized):
             raise ValueError(f"{name} must be {kind} from {low:g} to {high:g}, got '{text}'. {kept}") from None
 
     @property
+    def warning(self) -> str:
+        """What a reader of the pictures must know of the choices; empty when there is nothing."""
+        if self.repair in ("batchnorm", "repair") or not has_batch_norm(self.modes.model):
+            return ""
+        return (
+            f"{self.modes_name} has BatchNorm, and its running statistics are those of no combined network: what the "
+            "pictures show is mostly that. Choose repair 'batchnorm' or 'repair' to measure them again."
+        )
+
+    @property
     def law(self) -> dict[str, Any]:
         """Distribution, parameters and granularity, as sweeps take them."""
         names = LAWS[self.distribution].parameters
@@ -179,13 +213,13 @@ class ExplorerState(param.Parameterized):
 
     @property
     def _common(self) -> dict[str, Any]:
-        return {"a": self.a, "b": self.b, "splits": (self.split,)}
+        return {"a": self.a, "b": self.b, "splits": (self.split,), "repair": self.repair}
 
     @property
     def _matching(self) -> dict[str, Any]:
         return {
             **self._common,
-            "alignment": "weight_matching" if self.aligned else "identity",
+            "alignment": self.alignment,
             "perturbation": self.perturbation,
             "strength": self.strength,
             "perturbation_seed": self.perturbation_seed,
@@ -214,8 +248,8 @@ class ExplorerState(param.Parameterized):
             "samples": SamplesSweep(n=self.draws, **self.law, **self._matching),
             "naive": SegmentSweep(**self._common, alignment="identity", points=_SEGMENT_POINTS),
         }
-        if self.aligned:
-            sweeps["aligned"] = SegmentSweep(**self._common, points=_SEGMENT_POINTS)
+        if self.alignment != "identity":
+            sweeps["aligned"] = SegmentSweep(**self._common, alignment=self.alignment, points=_SEGMENT_POINTS)
         if self.strength:
             sweeps["perturbed"] = SegmentSweep(**{**self._matching, "seed": 0}, points=_SEGMENT_POINTS)
         return sweeps

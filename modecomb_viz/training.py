@@ -13,6 +13,7 @@ from modecomb_viz.architectures import params_of
 from modecomb_viz.checkpoints import Recipe, read_recipe, save_params
 from modecomb_viz.data import Split, load_dataset
 from modecomb_viz.evaluation import evaluate, near, resolve_device
+from modecomb_viz.permutation import Params
 
 __all__ = ["OPTIMIZERS", "Training", "measure", "train_mode", "train_modes"]
 
@@ -125,9 +126,15 @@ def train_mode(
     return model.eval()
 
 
-def measure(model: nn.Module, splits: dict[str, Split], device: str | torch.device | None = None) -> dict[str, float]:
-    """``{"train_loss", "train_accuracy", "test_loss", "test_accuracy"}`` of the network's own weights."""
-    stacked = {name: tensor[None] for name, tensor in params_of(model).items()}
+def measure(
+    model: nn.Module,
+    splits: dict[str, Split],
+    device: str | torch.device | None = None,
+    *,
+    params: Params | None = None,
+) -> dict[str, float]:
+    """``{"train_loss", "train_accuracy", "test_loss", "test_accuracy"}`` of weights, by default the network's own."""
+    stacked = {name: tensor[None] for name, tensor in (params or params_of(model)).items()}
     return {
         f"{split}_{quantity}": value.item()
         for split in ("train", "test")

@@ -28,7 +28,7 @@ def test_safetensors_round_trip(model, params, tmp_path):
     path = mc.save_params(params, tmp_path / "a.safetensors", {"seed": 3, "name": "x"})
     loaded = mc.load_params(path, model)
     assert params_hash(loaded) == params_hash(params)
-    assert mode_metadata(path) == {"seed": 3, "name": "x"}
+    assert mode_metadata(path).values == {"seed": 3, "name": "x"}
 
 
 @pytest.mark.parametrize("legacy", [False, True])
@@ -130,7 +130,7 @@ def test_embedded_accuracies_are_what_the_files_say(name):
     modes = mc.open_modes(name)
     assert list(modes.params) == ["A", "B", "C"]
     for mode, params in modes.params.items():
-        stated = mode_metadata(catalogue()[name] / f"{mode}.safetensors")
+        stated = mode_metadata(catalogue()[name] / f"{mode}.safetensors").values
         stacked = {key: tensor[None] for key, tensor in params.items()}
         for split in ("test", "train"):
             measured = mc.evaluate(modes.model, stacked, modes.split(split))

@@ -87,7 +87,7 @@ def test_an_error_is_said_and_nothing_is_lost(state, results):
 
 
 def test_an_error_of_the_computation_is_said_too(state, results):
-    state.param.update(aligned=False, perturbation="noise", strength=0.5)
+    state.param.update(alignment="identity", perturbation="noise", strength=0.5)
     assert "kind 'noise' perturbs the similarities" in results.error
     assert "plane" in results.datasets
     state.perturbation = "shuffle"
@@ -112,7 +112,7 @@ def test_bounds_are_enforced(state):
         ({"resolution": "0"}, ["resolution must be one of 9, 17, 33", "'0'"]),
         ({"resolution": "10000"}, ["resolution must be one of 9, 17, 33", "'10000'"]),
         ({"draws": "many"}, ["draws must be a whole number from 8 to 512", "'many'"]),
-        ({"aligned": "maybe"}, ["aligned must be one of true, false", "'maybe'"]),
+        ({"log_scale": "maybe"}, ["log_scale must be one of true, false", "'maybe'"]),
         ({"colour": "red"}, ["there is no choice 'colour'", "strength"]),
     ],
 )
@@ -123,7 +123,13 @@ def test_choices_from_text_are_explained(state, choices, words):
 
 
 def test_choices_from_text_are_taken(state):
-    choices = {"modes_name": "digits-resnet", "strength": "0.25", "aligned": "false", "resolution": "33", "draws": "16"}
+    choices = {
+        "modes_name": "digits-resnet",
+        "strength": "0.25",
+        "alignment": "identity",
+        "resolution": "33",
+        "draws": "16",
+    }
     assert state.choose(choices) == []
     assert {name: str(getattr(state, name)).lower() for name in choices} == choices
 

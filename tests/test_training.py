@@ -17,7 +17,7 @@ def test_an_embedded_mode_is_trained_again():
     folder = catalogue()["digits-convnet"]
     recipe, splits = read_recipe(folder / "recipe.toml"), mc.load_dataset("digits")
     measured = measure(train_mode(recipe, recipe.seeds["A"], splits["train"]), splits)
-    stated = mode_metadata(folder / "A.safetensors")
+    stated = mode_metadata(folder / "A.safetensors").values
     assert measured["test_accuracy"] == pytest.approx(stated["test_accuracy"], abs=4 / 360)
     assert measured["train_accuracy"] == pytest.approx(stated["train_accuracy"], abs=0.01)
 
@@ -27,7 +27,7 @@ def test_an_embedded_mode_is_trained_again():
 def test_every_embedded_set_is_trained_again(name, tmp_path):
     written = train_modes(catalogue()[name] / "recipe.toml", out=tmp_path)
     for mode, measured in written.items():
-        stated = mode_metadata(catalogue()[name] / f"{mode}.safetensors")
+        stated = mode_metadata(catalogue()[name] / f"{mode}.safetensors").values
         assert measured["test_accuracy"] == pytest.approx(stated["test_accuracy"], abs=5 / 360)
     assert list(mc.open_modes(tmp_path).params) == list(written)
 

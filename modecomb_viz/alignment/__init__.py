@@ -15,6 +15,7 @@ from modecomb_viz.alignment.perturbation import PERTURBATIONS, perturb_alignment
 from modecomb_viz.alignment.sinkhorn import sinkhorn
 from modecomb_viz.alignment.universe import Universe, find_universe, universe
 from modecomb_viz.alignment.weights import weight_matching
+from modecomb_viz.checkpoints import ModeSet
 from modecomb_viz.permutation import Params, PermutationSpec, check_params
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "Universe",
     "align",
     "align_many",
+    "align_modes",
     "find_universe",
     "matching_objective",
     "perturb_alignment",
@@ -46,6 +48,7 @@ METHODS: dict[str, Callable[..., Matching]] = {
 
 def takes(method: str) -> set[str]:
     """The keyword arguments of a method."""
+    _check_name(method)
     return {p.name for p in inspect.signature(METHODS[method]).parameters.values() if p.kind == p.KEYWORD_ONLY}
 
 
@@ -75,9 +78,13 @@ def align(
     return Alignment(spec, params_a, params_b, method=method, **matching._asdict())
 
 
-def _check_method(method: str, options: Mapping[str, Any]):
+def _check_name(method: str):
     if method not in METHODS:
         raise ValueError(f"method must be one of {', '.join(METHODS)}, got {method!r}.")
+
+
+def _check_method(method: str, options: Mapping[str, Any]):
+    _check_name(method)
     parameters = inspect.signature(METHODS[method]).parameters.values()
     needed = {p.name for p in parameters if p.kind == p.KEYWORD_ONLY and p.default is p.empty}
     unknown, missing = options.keys() - takes(method), needed - options.keys()
@@ -99,6 +106,23 @@ def _check(spec: PermutationSpec, params: Params, name: str):
             f"{name} has values that are not finite in {', '.join(map(repr, broken[:5]))}. "
             "Did its training diverge? A matching of NaN means nothing."
         )
+
+
+def align_modes(
+    modes: ModeSet, a: str, b: str, method: str = "weight_matching", seed: int = 0, **options: Any
+) -> Alignment:
+    """Mode b of a set aligned to mode a; the method gets the network and train split of the set where it needs them.
+
+    A universe is that of all modes of the set. Options and errors as in :func:`align`.
+    """
+    for mode in (a, b):
+        modes.mode(mode)
+    if method == "universe":
+        return align_many(modes.spec, modes.params, method, seed, reference=a, **options)[b]
+    _check_name(method)
+    data = {"model": modes.model, "x": modes.train.x, "y": modes.train.y}
+    needed = {name: value for name, value in data.items() if name in takes(method)}
+    return align(modes.spec, modes.mode(a), modes.mode(b), method, seed, **needed, **options)
 
 
 def align_many(

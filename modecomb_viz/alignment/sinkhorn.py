@@ -37,8 +37,8 @@ def sinkhorn(
 ) -> Matching:
     """Learn the permutation by the cross-entropy of the midpoint ½(Θ_A + π(Θ_B)) on training examples.
 
-    Every group has a matrix of scores; Sinkhorn's normalisation of their exponentials is doubly stochastic and stands in
-    for the permutation, so the loss has a gradient in the scores (Adam). The start is weight matching. Every few
+    Every group has a matrix of scores; Sinkhorn's normalisation of their exponentials is doubly stochastic and stands
+    in for the permutation, so the loss has a gradient in the scores (Adam). The start is weight matching. Every few
     steps the matrices are rounded to permutations, and the best of those, judged by the loss of their midpoint, is
     taken; the objective is that loss, in nats, whenever it fell. BatchNorm uses the statistics of the batch meanwhile.
 

@@ -7,8 +7,9 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Callable, Mapping
+from math import prod
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -21,7 +22,7 @@ from modecomb_viz.results import check_path, write_whole
 from modecomb_viz.tracing import tied_names
 from modecomb_viz.untrusted import read_torch
 
-__all__ = ["SUFFIXES", "load_params", "mode_metadata", "params_hash", "save_params"]
+__all__ = ["SUFFIXES", "Metadata", "load_params", "mode_metadata", "params_hash", "save_params"]
 
 #: A file larger than its tensors could be, plus this many bytes, is not read.
 _SLACK = 2**20
@@ -177,7 +178,32 @@ def _width_ratio(shapes: list[tuple[torch.Size, torch.Size]]) -> float | None:
     return ratio if 2 * count > ratios.total() else None
 
 
-def mode_metadata(path: str | Path) -> dict[str, Any]:
-    """What :func:`save_params` wrote beside the tensors, such as accuracies and seed."""
-    with safe_open(path, framework="np") as file:
-        return {key: json.loads(value) for key, value in (file.metadata() or {}).items()}
+class Metadata(NamedTuple):
+    """What stands beside the tensors of a file, and how many numbers the tensors hold."""
+
+    values: dict[str, Any]
+    size: int
+
+
+def mode_metadata(path: str | Path) -> Metadata:
+    """What :func:`save_params` wrote beside the tensors, such as accuracies and seed; nothing for other formats.
+
+    Raises:
+        ValueError: for a file that is missing or damaged.
+    """
+    if Path(path).suffix != ".safetensors":
+        return Metadata({}, 0)
+    try:
+        with safe_open(path, framework="np") as file:
+            size = sum(prod(file.get_slice(name).get_shape()) for name in file.keys())  # noqa: SIM118
+            return Metadata({key: _parsed(value) for key, value in (file.metadata() or {}).items()}, size)
+    except (SafetensorError, OSError) as error:
+        raise ValueError(f"'{path}' is not a whole safetensors file: {error}") from error
+
+
+def _parsed(text: str) -> Any:
+    """A metadata value; those that other tools wrote are plain text."""
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        return text

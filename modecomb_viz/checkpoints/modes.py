@@ -7,7 +7,7 @@ per mode.
 import os
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -22,7 +22,18 @@ from modecomb_viz.data import Split, load_dataset, split_hash
 from modecomb_viz.permutation import Params, PermutationSpec, check_params
 from modecomb_viz.tracing import trace_permutation_spec
 
-__all__ = ["ModeSet", "Recipe", "add_modes", "catalogue", "open_modes", "read_recipe", "user_catalogue"]
+__all__ = [
+    "ModeSet",
+    "Recipe",
+    "add_modes",
+    "catalogue",
+    "described",
+    "mode_files",
+    "open_checkpoints",
+    "open_modes",
+    "read_recipe",
+    "user_catalogue",
+]
 
 _CATALOGUE = Path(__file__).parent.parent / "modes"
 
@@ -191,11 +202,79 @@ def open_modes(
     recipe = _recipe_of(folder, architecture, data)
     if trust_code is None:
         trust_code = folder.parent == user_catalogue()
-    model = recipe.build(trust_code=trust_code)
-    files = _mode_files(folder, recipe)
-    splits = load_dataset(recipe.data, root, folder)
+    return _assemble(folder.resolve().name, recipe, mode_files(folder, recipe), root, folder, trust_code)
+
+
+def open_checkpoints(
+    name: str,
+    files: Mapping[str, str | Path],
+    *,
+    architecture: Mapping[str, Any],
+    data: str | Mapping[str, Any],
+    root: str | Path | None = None,
+    trust_code: bool = False,
+) -> ModeSet:
+    """A mode set from checkpoints anywhere: ``{"A": "run1/last.pt", "B": "run2/last.pt"}``.
+
+    The other arguments and errors are those of :func:`open_modes`.
+    """
+    recipe = Recipe(description="", architecture=architecture, data=data)
+    return _assemble(name, recipe, {mode: Path(path) for mode, path in files.items()}, root, None, trust_code)
+
+
+def _assemble(
+    name: str,
+    recipe: Recipe,
+    files: Mapping[str, Path],
+    root: str | Path | None,
+    folder: Path | None,
+    trust_code: bool,
+) -> ModeSet:
+    model, splits = recipe.build(trust_code=trust_code), load_dataset(recipe.data, root, folder)
     params = {mode: load_params(path, model) for mode, path in files.items()}
-    return ModeSet(folder.resolve().name, model, params, splits["test"], splits["train"], recipe=recipe)
+    return ModeSet(name, model, params, splits["test"], splits["train"], recipe=recipe)
+
+
+def described(
+    architecture: str,
+    options: Sequence[str] = (),
+    data: str = "",
+    mean: Sequence[float] = (),
+    std: Sequence[float] = (),
+) -> dict[str, Any]:
+    """``architecture`` and ``data`` for :func:`open_modes` from the texts of a command line; empty ones are left out.
+
+    Args:
+        architecture: its name.
+        options: ``NAME=VALUE`` each, the value as in TOML: ``num_classes=10``, ``widths=[784, 10]``, ``norm="batch"``.
+        data: the name of a data set, or of a ``.npz`` or ``.pt`` file with x_train, y_train, x_test, y_test.
+        mean, std: of the pixels of a file, one number or one per channel.
+
+    Raises:
+        ValueError: for an option that is no NAME=VALUE, or options without an architecture.
+    """
+    table: dict[str, Any] = {}
+    if architecture:
+        table["architecture"] = {"name": architecture} | dict(map(_option, options))
+    elif options:
+        raise ValueError("options belong to an architecture; give --architecture as well.")
+    if data.endswith((".npz", ".pt", ".pth")):
+        path = Path(data).resolve() if Path(data).is_file() else data
+        table["data"] = {"file": str(path)} | {k: list(v) for k, v in (("mean", mean), ("std", std)) if v}
+    elif data:
+        table["data"] = data
+    return table
+
+
+def _option(text: str) -> tuple[str, Any]:
+    name, equals, value = text.partition("=")
+    try:
+        parsed = tomllib.loads(f"value = {value}")["value"] if equals else None
+    except tomllib.TOMLDecodeError:
+        parsed = value
+    if not name or parsed is None:
+        raise ValueError(f"an option is given as NAME=VALUE, such as num_classes=10, got '{text}'.")
+    return name, parsed
 
 
 def _recipe_of(folder: Path, architecture: Mapping[str, Any] | None, data: str | Mapping[str, Any] | None) -> Recipe:
@@ -215,7 +294,7 @@ def _recipe_of(folder: Path, architecture: Mapping[str, Any] | None, data: str |
     return Recipe(description="", **given)
 
 
-def _mode_files(folder: Path, recipe: Recipe) -> dict[str, Path]:
+def mode_files(folder: Path, recipe: Recipe) -> dict[str, Path]:
     """The checkpoint of every mode; a name out of a recipe must stay inside the folder."""
     names = recipe.files or {mode: f"{mode}.safetensors" for mode in recipe.seeds}
     if not names:

@@ -20,10 +20,8 @@ from modecomb_viz.alignment import (
     METHODS,
     PERTURBATIONS,
     Alignment,
-    align,
-    align_many,
+    align_modes,
     perturb_alignment,
-    takes,
 )
 from modecomb_viz.checkpoints import ModeSet
 from modecomb_viz.data import Split
@@ -177,17 +175,8 @@ class LawSettings:
 
 @lru_cache(maxsize=32)
 def _aligned(modes: ModeSet, a: str, b: str, method: str, seed: int) -> Alignment:
-    """A mode aligned to another, once per mode set; a universe is that of all modes of the set."""
-    if method == "universe":
-        return _universe(modes, a, seed)[b]
-    data = {"model": modes.model, "x": modes.train.x, "y": modes.train.y}
-    needed = {name: value for name, value in data.items() if name in takes(method)}
-    return align(modes.spec, modes.mode(a), modes.mode(b), method, seed, **needed)
-
-
-@lru_cache(maxsize=8)
-def _universe(modes: ModeSet, a: str, seed: int) -> dict[str, Alignment]:
-    return align_many(modes.spec, modes.params, "universe", seed, reference=a)
+    """A mode aligned to another, once per mode set."""
+    return align_modes(modes, a, b, method, seed)
 
 
 @cache
