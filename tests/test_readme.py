@@ -1,19 +1,28 @@
-"""The README's Python start runs as it stands and leaves stderr empty."""
+"""The README's Python blocks run as they stand and leave stderr empty."""
 
 import re
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 README = Path(__file__).parents[1] / "README.md"
 
 
-def test_the_python_start_runs(tmp_path):
-    (block,) = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+BLOCKS = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+
+
+@pytest.mark.parametrize(
+    ("block", "written"),
+    list(zip(BLOCKS, ({"plane.nc", "report.html"}, {"A.pt", "B.pt"}), strict=True)),
+    ids=["start", "own"],
+)
+def test_the_python_blocks_run(tmp_path, block, written):
     command = [sys.executable, "-W", "error", "-c", block]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, encoding="utf-8")
     assert (done.returncode, done.stderr) == (0, "")
-    assert {path.name for path in tmp_path.iterdir()} == {"plane.nc", "report.html"}
+    assert {path.name for path in tmp_path.iterdir()} == written
 
 
 def test_it_gives_exactly_two_make_commands_and_shows_a_picture_that_exists():
