@@ -92,6 +92,81 @@ class Shuffled(nn.Module):
         return self.fc2(torch.sort(self.fc1(x), -1).values)
 
 
+class Last(nn.Module):
+    """The last step of a recurrent layer."""
+
+    def __init__(self, recurrent: nn.Module, head: nn.Module):
+        super().__init__()
+        self.recurrent, self.head = recurrent, head
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.recurrent(x)[0][:, -1])
+
+
+class Positions(nn.Module):
+    """One vector per position, for more positions than a sequence has; a buffer that is not saved; a causal mask."""
+
+    def __init__(self, most: int, width: int):
+        super().__init__()
+        self.positions = nn.Parameter(torch.randn(most, width))
+        self.register_buffer("fixed", torch.randn(most, 1), persistent=False)
+        self.register_buffer("mask", torch.full((most, most), -torch.inf).triu(1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        n = x.shape[1]
+        return self.mask[:n, :n].softmax(-1) @ (x + self.positions[:n] + self.fixed[:n])
+
+
+class Twice(nn.Module):
+    """A module of two inputs, given the same one twice."""
+
+    def __init__(self, module: nn.Module):
+        super().__init__()
+        self.module = module
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.module(x, torch.tanh(x))
+
+
+class Matrix(nn.Module):
+    """x·W + b with W stored as (in, out)."""
+
+    def __init__(self, inputs: int, outputs: int):
+        super().__init__()
+        self.weight, self.bias = nn.Parameter(torch.randn(inputs, outputs)), nn.Parameter(torch.randn(outputs))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x @ self.weight + self.bias
+
+
+class HalfNorm(nn.Module):
+    """An RMS norm that computes in a precision of its own, with a tensor made on the way."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        ones = torch.ones(x.shape[-1], x.shape[-1])
+        return (x.half().float() / x.float().square().mean(-1, keepdim=True).sqrt()) @ (ones / x.shape[-1]) + x
+
+
+class Remembers(nn.Module):
+    """Keeps what it saw, and counts."""
+
+    def __init__(self):
+        super().__init__()
+        self.seen = None
+        self.register_buffer("count", torch.zeros((), dtype=torch.int64))
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.seen = torch.relu(x)
+        self.count += 1
+        return self.seen
+
+
+def aliased() -> nn.Module:
+    """A layer that stands in two places."""
+    shared = nn.Linear(6, 6)
+    return nn.Sequential(nn.Linear(4, 6), shared, nn.ReLU(), shared, nn.ReLU(), nn.Linear(6, 2))
+
+
 class Kind(NamedTuple):
     """A network, the shape of its input (or a number of tokens), and the sizes of the groups it has."""
 
@@ -235,11 +310,41 @@ def _kinds() -> list[Kind]:
         Kind("functional", Functional().eval(), (5,), [6, 7]),
         Kind("tied weights", Tied(), (7,), [6, 9]),
         Kind(
-            "weight norm",
+            "spectral norm",
             nn.Sequential(nn.utils.parametrizations.spectral_norm(linear(4, 6)), nn.ReLU(), linear(6, 2)),
             (4,),
             [6],
         ),
+        Kind(
+            "weight norm",
+            nn.Sequential(nn.utils.parametrizations.weight_norm(linear(4, 6)), nn.ReLU(), linear(6, 2)),
+            (4,),
+            [6],
+        ),
+        Kind("log sigmoid", nn.Sequential(linear(4, 6), nn.LogSigmoid(), linear(6, 2)), (4,), [6]),
+        Kind("gru", Last(nn.GRU(4, 6, batch_first=True), linear(6, 2)), (5, 4), [6]),
+        Kind("lstm", Last(nn.LSTM(4, 6, batch_first=True), linear(6, 2)), (5, 4), [6]),
+        Kind(
+            "maximum over units", nn.Sequential(linear(4, 6), Call(lambda x: x.max(1, keepdim=True).values)), (4,), [6]
+        ),
+        Kind(
+            "positions, of which the example reads some",
+            nn.Sequential(linear(4, 6), Positions(9, 6), nn.ReLU(), linear(6, 2)),
+            (5, 4),
+            [6],
+        ),
+        Kind(
+            "tokens mixed by a convolution",
+            nn.Sequential(linear(4, 9), nn.Conv1d(5, 3, 1), linear(9, 2)),
+            (5, 4),
+            [9],
+        ),
+        Kind("pixel shuffle", nn.Sequential(conv(3, 8, 3), nn.PixelShuffle(2), conv(2, 2, 3)), image, [2]),
+        Kind("bilinear", nn.Sequential(linear(4, 6), Twice(nn.Bilinear(6, 6, 7)), linear(7, 2)), (4,), [6, 7]),
+        Kind("stored as (in, out)", nn.Sequential(Matrix(4, 4), nn.LayerNorm(4), nn.ReLU(), linear(4, 2)), (4,), [4]),
+        Kind("a module in two places", aliased(), (4,), [6]),
+        Kind("a norm in half precision", nn.Sequential(linear(4, 6), HalfNorm(), linear(6, 2)), (4,), [6]),
+        Kind("what a forward pass sets", nn.Sequential(linear(4, 6), Remembers(), linear(6, 2)), (4,), [6]),
         Kind(
             "attention",
             nn.Sequential(linear(5, 8), Call(lambda x: x), SelfAttention(8, 4), linear(8, 2)),

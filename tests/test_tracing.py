@@ -1,6 +1,6 @@
 """Tracing: the groups that a network has, and the proof that permuting them changes nothing."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import pytest
 import torch
@@ -9,10 +9,12 @@ from explained import explains
 from hypothesis import HealthCheck, given, settings
 from networks import Tied, kinds, networks
 from torch import nn
+from torch.func import functional_call
 
 import modecomb_viz as mc
-from modecomb_viz.architectures import build
+from modecomb_viz.architectures import build, params_of
 from modecomb_viz.hypercube import sample_coefficients
+from modecomb_viz.permutation import random_permutation
 from modecomb_viz.tracing import prove
 from modecomb_viz.tracing.layout import Symmetry, fresh, is_fixed, resolve
 
@@ -25,6 +27,55 @@ def test_every_kind_of_layer_has_the_groups_it_has(name):
     spec = mc.trace_permutation_spec(kind.module.eval(), kind.example())
     assert sorted(spec.sizes.values()) == sorted(kind.groups), f"\n{spec}"
     assert spec.permuted_share > 0.5 or not kind.groups
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_tracing_leaves_the_network_as_it_was(name):
+    model, x = KINDS[name].module.eval(), KINDS[name].example()
+    before = {key: tensor.clone() for key, tensor in model.state_dict().items()}
+    attributes = [dict(module.__dict__) for module in model.modules()]
+    mc.trace_permutation_spec(model, x)
+    assert all(torch.equal(tensor, before[key]) for key, tensor in model.state_dict().items())
+    assert [list(module.__dict__) for module in model.modules()] == [list(kept) for kept in attributes]
+    assert all(module.__dict__.get("seen") is None for module in model.modules())
+
+
+def test_rows_that_the_example_does_not_read_stay():
+    kind = KINDS["positions, of which the example reads some"]
+    spec = mc.trace_permutation_spec(kind.module.eval(), kind.example())
+    assert spec.axes_to_perm["1.positions"] == (None, "P_0")
+    assert "1.fixed" not in spec.axes_to_perm
+    longer = torch.randn(2, 9, 4)
+    permuted = mc.apply_permutation(spec, random_permutation(spec, 1), params_of(kind.module))
+    for x in (kind.example(), longer):
+        torch.testing.assert_close(functional_call(kind.module, permuted, (x,)), kind.module(x), rtol=1e-4, atol=1e-5)
+
+
+def test_the_units_of_a_matrix_stored_as_in_out_lie_along_its_second_axis():
+    kind = KINDS["stored as (in, out)"]
+    spec = mc.trace_permutation_spec(kind.module.eval(), kind.example())
+    assert spec.unit_axes == {"0.weight": 1}
+    assert {spec.layers[name] for name in ("0.weight", "0.bias", "1.weight")} == {"0"}
+    assert spec.writers == {"P_0": ["0"]}
+
+
+def test_a_trained_variance_and_a_masked_output_can_be_proven():
+    network = nn.Sequential(nn.Conv2d(3, 64, 3), nn.BatchNorm2d(64), nn.ReLU(), nn.Conv2d(64, 4, 1), Masked()).eval()
+    network[1].running_var = torch.randn(64, generator=torch.Generator().manual_seed(0)).mul(2).exp()
+    assert mc.trace_permutation_spec(network, torch.randn(2, 3, 5, 5)).sizes == {"P_0": 64}
+
+
+class Masked(nn.Module):
+    """Minus infinity for one class, and a dataclass around."""
+
+    def forward(self, x):
+        return Answer(x.masked_fill(torch.arange(4)[:, None, None] == 1, -torch.inf), "text")
+
+
+@dataclass
+class Answer:
+    logits: torch.Tensor
+    text: str
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
@@ -80,6 +131,7 @@ def test_the_units_of_a_transposed_convolution_lie_along_its_second_axis():
     kind = KINDS["transposed"]
     spec = mc.trace_permutation_spec(kind.module, kind.example())
     assert spec.unit_axes == {"0.weight": 1, "2.weight": 1}
+    assert spec.layers["0.bias"] == "0"
     draw = sample_coefficients(spec, "uniform", granularity="unit", n=2)
     assert draw["0.weight"].shape == (2, 1, 6, 1, 1)
     assert torch.equal(draw["0.weight"].flatten(1), draw["0.bias"])
@@ -151,6 +203,21 @@ class Noisy(nn.Module):
         return self.fc(x) + torch.rand(5)
 
 
+class Raises(nn.Module):
+    def forward(self, x):
+        raise KeyError("no such key")
+
+
+class Item(nn.Module):
+    def forward(self, x):
+        return x * x.max().item()
+
+
+class Nothing(nn.Module):
+    def forward(self, x):
+        return "text"
+
+
 class Branching(nn.Module):
     def __init__(self):
         super().__init__()
@@ -164,10 +231,17 @@ class Branching(nn.Module):
     ("network", "x", "words"),
     [
         (nn.Linear(3, 2), torch.rand(2, 3), ["Linear is in training mode", "model.eval()"]),
-        (nn.Linear(3, 2).eval(), torch.zeros(2, 3), ["example input 0", "(2, 3)", "constant"]),
+        (nn.Linear(3, 2).eval(), torch.zeros(2, 3), ["the example input", "(2, 3)", "constant"]),
         (nn.Linear(3, 2).eval(), torch.rand(2, 4), ["Linear cannot be traced", "(2, 4)", "PermutationSpec"]),
         (Branching().eval(), torch.rand(2, 4), ["Branching cannot be traced", "branch on values"]),
         (Noisy().eval(), torch.rand(2, 4), ["outputs of Noisy are random"]),
+        (Raises().eval(), torch.rand(2, 4), ["Raises cannot be traced", "no such key"]),
+        (
+            nn.Sequential(nn.Linear(4, 2), Item()).eval(),
+            torch.rand(2, 4),
+            ["cannot be traced", "numbers or sizes in Python"],
+        ),
+        (nn.Sequential(Nothing()).eval(), torch.rand(2, 4), ["it gives no tensor"]),
     ],
 )
 def test_what_cannot_be_traced_is_explained(network, x, words):

@@ -6,15 +6,15 @@ still free at the end is the spec. It is returned only when random permutations 
 unchanged in float64 (:mod:`.proof`).
 """
 
-import torch
 from torch import Tensor, nn
 
 from modecomb_viz.permutation import PermutationSpec
 from modecomb_viz.tracing.activations import Activations, Tap
 from modecomb_viz.tracing.proof import prove
-from modecomb_viz.tracing.trace import read_symmetry, tied_names
+from modecomb_viz.tracing.recording import record, tied_names
+from modecomb_viz.tracing.trace import read_symmetry
 
-__all__ = ["Activations", "Tap", "prove", "tied_names", "trace_permutation_spec"]
+__all__ = ["Activations", "Tap", "prove", "record", "tied_names", "trace_permutation_spec"]
 
 
 def trace_permutation_spec(
@@ -40,6 +40,7 @@ def trace_permutation_spec(
             random, or a spec that would change its function, naming the layers where it does.
 
     Example:
+        >>> import torch
         >>> network = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2)).eval()
         >>> trace_permutation_spec(network, torch.rand(5, 3)).axes_to_perm
         {'0.weight': ('P_0', None), '0.bias': ('P_0',), '2.weight': (None, 'P_0'), '2.bias': (None,)}
@@ -47,12 +48,15 @@ def trace_permutation_spec(
     inputs = example_input if isinstance(example_input, tuple) else (example_input,)
     if model.training:
         raise ValueError(f"{type(model).__name__} is in training mode. Call model.eval() first.")
-    for i, x in enumerate(inputs):
-        if x.is_floating_point() and (x.numel() < 2 or torch.equal(x.min(), x.max())):
-            raise ValueError(
-                f"example input {i} of shape {tuple(x.shape)} is constant, which would prove little. Give real or "
-                "random values."
-            )
+    if not all(isinstance(x, Tensor) for x in inputs) or not inputs:
+        kinds = ", ".join(type(x).__name__ for x in inputs) or "nothing"
+        raise ValueError(f"example_input must be a tensor or a tuple of tensors, got {kinds}.")
+    floats = [x for x in inputs if x.is_floating_point()]
+    if floats and not any(x.numel() > 1 and bool((x != x.flatten()[0]).any()) for x in floats):
+        shapes = ", ".join(str(tuple(x.shape)) for x in floats)
+        raise ValueError(
+            f"the example input of shape {shapes} is constant, which would prove little. Give real or random values."
+        )
     spec = read_symmetry(model, inputs)
     prove(spec, model, inputs, seed=seed)
     return spec

@@ -12,7 +12,7 @@ from typing import Any
 
 from torch.fx import Node
 
-from modecomb_viz.tracing.layout import Layout, Symmetry, fixed, is_fixed, length, resolve
+from modecomb_viz.tracing.layout import Layout, Symbol, Symmetry, fixed, length, resolve
 
 __all__ = [
     "Call",
@@ -23,6 +23,7 @@ __all__ = [
     "axis_of",
     "broadcast",
     "compose",
+    "fix_noted",
     "fixed_value",
     "made_by",
     "note_norms",
@@ -37,12 +38,13 @@ class Value:
     """What is known of a tensor: a layout per axis, and whose weights made it.
 
     ``feeders`` are the layers whose weights made the data; ``owners`` the layers of a tensor that is made of weights
-    alone.
+    alone; ``origin`` the name of a tensor of the state, and which of its axes stands where, while it is only turned.
     """
 
     layouts: tuple[Layout, ...]
     feeders: frozenset[str] = frozenset()
     owners: frozenset[str] = frozenset()
+    origin: tuple[str, tuple[int, ...]] | None = None
 
     def resolved(self) -> tuple[Layout, ...]:
         """The layouts in free symbols."""
@@ -50,7 +52,7 @@ class Value:
 
     def moved(self, layouts: Iterable[Layout]) -> "Value":
         """The same tensor with other axes."""
-        return replace(self, layouts=tuple(layouts))
+        return replace(self, layouts=tuple(layouts), origin=None)
 
 
 @dataclass
@@ -59,19 +61,42 @@ class Reading:
 
     Attributes:
         norms: layers whose weights scale or shift what another layer made, because they are norms.
+        weights: the layouts of the axes of every tensor of the state.
         symmetry: the constraints.
         fed_by: per norm, whose output it saw.
+        unit_axes: per tensor of the state that is a factor of a product, the axis of its output units.
+        unread: parts of weights that were left over where another part was read.
         notes: why something could not be permuted, and where.
     """
 
     norms: frozenset[str]
+    weights: dict[str, tuple[Layout, ...]] = field(default_factory=dict)
     symmetry: Symmetry = field(default_factory=Symmetry)
     fed_by: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
+    unit_axes: dict[str, int] = field(default_factory=dict)
+    unread: list[Layout] = field(default_factory=list)
     notes: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
 
+    def fix(self, layouts: Iterable[Layout]):
+        """Nothing of these axes may move."""
+        for layout in layouts:
+            self.symmetry.fix(layout)
+
+    def freedom_of_weights(self) -> set[Symbol]:
+        """The symbols that are free along an axis of a weight so far."""
+        axes = (layout for of in self.weights.values() for layout in of)
+        return {piece.symbol for layout in axes for piece in resolve(layout) if piece.symbol is not None}
+
+    def units_along(self, weight: Value, axis: int):
+        """The first product that a tensor of the state enters says where its output units are."""
+        if weight.origin:
+            name, axes = weight.origin
+            self.unit_axes.setdefault(name, axes[axis])
+
     def place(self, value: Value, name: str) -> str:
-        """In words: an operation after the layers that feed it."""
-        return f"{name} after {', '.join(map(repr, sorted(value.feeders)[:3])) or 'the input'}"
+        """In words: an operation after the layers that feed it, or on the weights that enter it."""
+        layers = ", ".join(map(repr, sorted(value.feeders or value.owners)[:3]))
+        return f"{name} {'after' if value.feeders else 'of'} {layers}" if layers else f"{name} after the input"
 
 
 @dataclass(frozen=True)
@@ -138,17 +163,23 @@ def fixed_value(shape: Sequence[int], like: Value = Value(())) -> Value:
     return like.moved(fixed(n) for n in shape)
 
 
+def fix_noted(reading: Reading, layouts: Iterable[Layout], why: str, where: str):
+    """Fix axes, with a note where that takes freedom away from a weight."""
+    layouts = list(layouts)
+    if reading.freedom_of_weights() & {piece.symbol for layout in layouts for piece in resolve(layout)}:
+        reading.notes[why].append(where)
+    reading.fix(layouts)
+
+
 def unknown(reading: Reading, call: Call) -> list[Value]:
     """Fix everything; a note where that takes freedom away."""
     entered = call.values()
     made = made_by(entered)
-    if any(not is_fixed(layout) for value in entered for layout in value.layouts):
-        reading.notes[f"{call.name} is not known to keep the order of units; all that enters it stays as it is"].append(
-            reading.place(made, call.name)
-        )
-    for value in entered:
-        for layout in value.layouts:
-            reading.symmetry.fix(layout)
+    layouts = [layout for value in entered for layout in value.layouts]
+    if made.feeders or made.owners:
+        why = f"{call.name} is not known to keep the order of units; all that enters it stays as it is"
+        fix_noted(reading, layouts, why, reading.place(made, call.name))
+    reading.fix(layouts)
     return [fixed_value(shape, made) for shape in call.shapes if shape is not None]
 
 

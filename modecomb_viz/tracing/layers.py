@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from math import prod
 
 from modecomb_viz.tracing.calls import (
@@ -11,13 +12,14 @@ from modecomb_viz.tracing.calls import (
     Value,
     broadcast,
     compose,
+    fix_noted,
     fixed_value,
     made_by,
     note_norms,
     registrar,
     sizes_of,
 )
-from modecomb_viz.tracing.layout import Layout, fixed, fresh, length
+from modecomb_viz.tracing.layout import Layout, fixed, fresh, length, scale
 
 __all__ = ["RULES"]
 
@@ -47,6 +49,8 @@ def _multiply(reading: Reading, call: Call) -> list[Value]:
     else:
         batch = ()
     reading.symmetry.tie(left[-1], right[-2] if len(right) > 1 else right[0])
+    reading.units_along(factors[1], -1)
+    reading.units_along(factors[0], -2 if len(left) > 1 else -1)
     layouts = (*batch, *left[-2:-1], *right[-1:][: len(right) - 1])
     if added:
         layouts = broadcast(reading, [factors[0].moved(layouts), *added])
@@ -57,6 +61,7 @@ def _multiply(reading: Reading, call: Call) -> list[Value]:
 def _linear(reading: Reading, call: Call) -> list[Value]:
     x, weight, bias = call["input"], call["weight"], call.arguments.get("bias")
     reading.symmetry.tie(x.layouts[-1], weight.layouts[1])
+    reading.units_along(weight, 0)
     if bias is not None:
         reading.symmetry.tie(weight.layouts[0], bias.layouts[0])
     return _contracted(reading, call, [x, weight], (*x.layouts[:-1], weight.layouts[0]))
@@ -66,8 +71,14 @@ def _linear(reading: Reading, call: Call) -> list[Value]:
 def _convolution(reading: Reading, call: Call) -> list[Value]:
     """Channels are (group, channel of the group) on both sides; the groups keep their order on the way through."""
     x, weight, bias, groups = call["input"], call["weight"], call.arguments.get("bias"), call["groups"]
-    for layout in (*x.layouts[2:], *weight.layouts[2:]):
-        reading.symmetry.fix(layout)
+    reading.fix(weight.layouts[2:])
+    dims = len(x.layouts) - 2
+    steps, pads = (list(call[name]) * (dims // len(call[name])) for name in ("stride", "padding"))
+    kernel = zip(sizes_of(weight)[2:], steps, pads, strict=True)
+    space = [layout if entry == (1, 1, 0) else None for layout, entry in zip(x.layouts[2:], kernel, strict=True)]
+    mixed = [layout for layout, kept in zip(x.layouts[2:], space, strict=True) if kept is None]
+    fix_noted(reading, mixed, "a convolution goes over units, which stay as they are", reading.place(x, call.name))
+    reading.units_along(weight, 1 if call["transposed"] and groups == 1 else 0)
     whole, inner = weight.layouts[0], weight.layouts[1]
     group, part = fresh(groups), fresh(sizes_of(weight)[0] // groups)
     place = reading.place(x, f"convolution in {groups} groups")
@@ -79,8 +90,8 @@ def _convolution(reading: Reading, call: Call) -> list[Value]:
     reading.symmetry.tie(x.layouts[1], inputs)
     if bias is not None:
         reading.symmetry.tie(bias.layouts[0], outputs)
-    shape = call.shapes[0]
-    return _contracted(reading, call, [x, weight], (x.layouts[0], outputs, *map(fixed, shape[2:])))
+    kept = [layout or fixed(size) for layout, size in zip(space, call.shapes[0][2:], strict=True)]
+    return _contracted(reading, call, [x, weight], (x.layouts[0], outputs, *kept))
 
 
 def _grouped(reading: Reading, flat: Layout, dims: tuple[Layout, Layout], place: str):
@@ -129,10 +140,45 @@ def _normalised(reading: Reading, call: Call, x: Value, axis: int) -> list[Value
     return [x, *(fixed_value(shape, x) for shape in call.shapes[1:] if shape is not None)]
 
 
+@_rule("_weight_norm_interface")
+def _weight_norm(reading: Reading, call: Call) -> list[Value]:
+    """g · v/‖v‖, the norm over all axes of v but one, along which g stands."""
+    v, g, axis = call["v"], call["g"], call["dim"]
+    layouts = broadcast(reading, [v, g.moved(layout if i == axis else fixed(1) for i, layout in enumerate(g.layouts))])
+    return [replace(made_by([v, g]).moved(layouts), origin=v.origin), g]
+
+
+@_rule("_trilinear")
+def _bilinear(reading: Reading, call: Call) -> list[Value]:
+    """nn.Bilinear as torch computes it: x₁ and x₂ move with the inputs of the weight, the result with its outputs."""
+    factors = [call["i1"], call["i2"], call["i3"]]
+    expanded = []
+    for value, axes in zip(factors, (call["expand1"], call["expand2"], call["expand3"]), strict=True):
+        layouts = list(value.layouts)
+        for axis in sorted(axes):
+            layouts.insert(axis, fixed(1))
+        expanded.append(value.moved(layouts))
+    reading.units_along(call["i2"], 0)
+    layouts = broadcast(reading, expanded)
+    kept = [layout for axis, layout in enumerate(layouts) if axis not in call["sumdim"]]
+    return _contracted(reading, call, factors, kept)
+
+
+@_rule("_embedding_bag", "_embedding_bag_forward_only")
+def _embedding_bag(reading: Reading, call: Call) -> list[Value]:
+    weight = call["weight"]
+    reading.symmetry.fix(weight.layouts[0])
+    reading.units_along(weight, 1)
+    made = Value((), owners=frozenset(), feeders=weight.owners)
+    first = made.moved((fixed(call.shapes[0][0]), weight.layouts[1]))
+    return [first, *(fixed_value(shape, made) for shape in call.shapes[1:] if shape is not None)]
+
+
 @_rule("embedding")
 def _embedding(reading: Reading, call: Call) -> list[Value]:
     weight, indices = call["weight"], call["indices"]
     reading.symmetry.fix(weight.layouts[0])
+    reading.units_along(weight, 1)
     return _contracted(reading, call, [weight, indices], (*indices.layouts, weight.layouts[1]))
 
 
@@ -140,6 +186,8 @@ def _attention(reading: Reading, call: Call) -> list[Value]:
     """softmax(q·kᵀ)·v per head: heads move alike, and so do the entries of q and k and the tokens of k and v."""
     q, k, v = (call[name] for name in ("query", "key", "value"))
     mask = call.arguments.get("attn_mask", call.arguments.get("attn_bias"))
+    if sizes_of(q)[:-2] != sizes_of(k)[:-2]:
+        k, v = (_repeated_heads(reading, q, value) for value in (k, v))
     heads = broadcast(reading, [value.moved(value.layouts[:-2]) for value in (q, k, v)])
     reading.symmetry.tie(q.layouts[-1], k.layouts[-1])
     reading.symmetry.tie(k.layouts[-2], v.layouts[-2])
@@ -151,6 +199,12 @@ def _attention(reading: Reading, call: Call) -> list[Value]:
         broadcast(reading, [scores, mask])
     made = made_by([q, k, v]).moved((*heads, q.layouts[-2], v.layouts[-1]))
     return [made, *(fixed_value(shape, made) for shape in call.shapes[1:] if shape is not None)]
+
+
+def _repeated_heads(reading: Reading, q: Value, value: Value) -> Value:
+    """Grouped queries: every head of k and v serves consecutive heads of q."""
+    times = sizes_of(q)[-3] // max(1, sizes_of(value)[-3])
+    return value.moved((*value.layouts[:-3], scale(value.layouts[-3], times), *value.layouts[-2:]))
 
 
 RULES |= {
@@ -172,15 +226,21 @@ def _over_space(reading: Reading, call: Call) -> list[Value]:
     """Pooling, padding by reflection and resampling: the last axes are space and fixed, the others pass."""
     value = call.values()[0]
     space = int(re.search(r"([123])d", call.name)[1])
-    for layout in value.layouts[-space:]:
-        reading.symmetry.fix(layout)
+    why = f"{call.name} goes over units, which stay as they are"
+    fix_noted(reading, value.layouts[-space:], why, reading.place(value, call.name))
     kept = value.layouts[:-space]
     return [value.moved((*kept, *map(fixed, shape[-space:]))) for shape in call.shapes]
 
 
-_POOLINGS = ("avg_pool", "max_pool", "adaptive_avg_pool", "_adaptive_avg_pool", "adaptive_max_pool")
+_POOLINGS = ("lp_pool", "avg_pool", "max_pool", "adaptive_avg_pool", "_adaptive_avg_pool", "adaptive_max_pool")
 _RESAMPLINGS = ("reflection_pad", "replication_pad", "upsample_nearest", "_upsample_nearest_exact")
 
 RULES |= {f"{name}{space}d": _over_space for name in (*_POOLINGS, *_RESAMPLINGS) for space in (1, 2, 3)}
 RULES |= {f"max_pool{space}d_with_indices": _over_space for space in (2, 3)}
-RULES |= dict.fromkeys(("upsample_linear1d", "upsample_bilinear2d", "upsample_bicubic2d"), _over_space)
+RULES |= dict.fromkeys(("upsample_linear1d", "upsample_trilinear3d", "grid_sampler_2d"), _over_space)
+RULES |= {
+    f"{prefix}upsample_bi{kind}2d{aa}": _over_space
+    for prefix in ("", "_")
+    for kind in ("linear", "cubic")
+    for aa in ("", "_aa")
+}

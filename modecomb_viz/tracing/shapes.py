@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from math import prod
 
 from modecomb_viz.tracing.calls import (
@@ -13,6 +14,7 @@ from modecomb_viz.tracing.calls import (
     axis_of,
     broadcast,
     compose,
+    fix_noted,
     made_by,
     note_norms,
     registrar,
@@ -27,6 +29,17 @@ RULES: dict[str, Rule] = {}
 _rule = registrar(RULES)
 
 
+@_rule("view_as_real", "view_as_complex", "polar", "complex", "real", "imag", "_conj", "resolve_conj")
+def _complex(reading: Reading, call: Call) -> list[Value]:
+    """Pairs of numbers and complex numbers: the last axis of two is fixed, the others pass."""
+    values = call.values()
+    made, rank = made_by(values), len(call.shapes[0])
+    layouts = broadcast(reading, values)
+    if rank < len(layouts):
+        reading.fix(layouts[rank:])
+    return [made.moved((*layouts, fixed(2))[:rank] if rank >= len(layouts) else layouts[:rank])]
+
+
 @_rule("clone", "detach", "alias", "_to_copy", "lift_fresh", "lift_fresh_copy", "contiguous", "hardswish", "copy")
 @_rule(
     "fill",
@@ -39,6 +52,8 @@ _rule = registrar(RULES)
     "mish",
     "where",
     "masked_fill",
+    "log_sigmoid_forward",
+    "_to_copy",
 )
 def pointwise(reading: Reading, call: Call) -> list[Value]:
     """One function of the entries at each place: broadcast axes move together."""
@@ -54,13 +69,37 @@ def _along(reading: Reading, call: Call) -> list[Value]:
     return [call.values()[0]]
 
 
-@_rule("cumsum", "cumprod", "flip", "roll", "logcumsumexp")
+@_rule("cumsum", "cumprod", "flip", "roll", "logcumsumexp", "sort", "argsort", "cummax", "cummin")
+@_rule("_fft_r2c", "_fft_c2c", "_fft_c2r", "topk", "kthvalue", "median", "mode")
 def _ordered(reading: Reading, call: Call) -> list[Value]:
-    """A function that depends on the order along some axes: these are fixed."""
+    """A function of the order along some axes: these are fixed, the others pass."""
     value = call["self"]
-    for axis in axes_of(call.arguments.get("dims", call.arguments.get("dim")), len(value.layouts)):
-        reading.symmetry.fix(value.layouts[axis])
+    axes = axes_of(call.arguments.get("dims", call.arguments.get("dim")), len(value.layouts))
+    _keep_order(reading, call, value, axes)
+    kept = [layout for axis, layout in enumerate(value.layouts) if axis not in axes]
+    results = []
+    for shape in (shape for shape in call.shapes if shape is not None):
+        if len(shape) == len(value.layouts):
+            layouts = (fixed(n) if axis in axes else value.layouts[axis] for axis, n in enumerate(shape))
+            results.append(value.moved(layouts))
+        else:
+            results.append(value.moved(kept))
+    return results
+
+
+@_rule("tril", "triu")
+def _triangle(reading: Reading, call: Call) -> list[Value]:
+    value = call["self"]
+    _keep_order(reading, call, value, axes_of([-2, -1], len(value.layouts)))
     return [value]
+
+
+def _keep_order(reading: Reading, call: Call, value: Value, axes: Iterable[int]):
+    """Fix axes along which an operation goes by number; say so where units stood there."""
+    if not value.feeders and not value.owners:
+        return reading.fix(value.layouts[axis] for axis in axes)
+    why = f"{call.name} goes by the order of units, which stay as they are"
+    return fix_noted(reading, [value.layouts[axis] for axis in axes], why, reading.place(value, call.name))
 
 
 @_rule("sum", "mean", "amax", "amin", "var", "std", "var_mean", "std_mean", "linalg_vector_norm", "norm", "logsumexp")
@@ -78,13 +117,13 @@ def _reduce(reading: Reading, call: Call) -> list[Value]:
 
 @_rule("max", "min", "argmax", "argmin")
 def _extreme(reading: Reading, call: Call) -> list[Value]:
-    """Along an axis these also give places, which a permutation would change: the axis is fixed."""
+    """Along an axis these also give places, which a permutation would change: where they are used, it is fixed."""
     value = call["self"]
     if "other" in call.arguments:
         return pointwise(reading, call)
-    if "dim" in call.arguments:
-        for axis in axes_of(call["dim"], len(value.layouts)):
-            reading.symmetry.fix(value.layouts[axis])
+    places_used = call.name.startswith("arg") or any(user.args[1:] == (1,) and user.users for user in call.node.users)
+    if "dim" in call.arguments and places_used:
+        _keep_order(reading, call, value, axes_of(call["dim"], len(value.layouts)))
     return _reduce(reading, call)
 
 
@@ -99,7 +138,8 @@ def _transpose(reading: Reading, call: Call) -> list[Value]:
         order[i], order[j] = j, i
     else:
         order.reverse()
-    return [value.moved(value.layouts[i] for i in order)]
+    origin = value.origin and (value.origin[0], tuple(value.origin[1][i] for i in order))
+    return [replace(value.moved(value.layouts[i] for i in order), origin=origin)]
 
 
 @_rule("view", "_unsafe_view", "reshape", "squeeze", "unsqueeze", "flatten", "unflatten", "_reshape_alias")
@@ -142,8 +182,8 @@ def _refine(olds: list[Layout], sizes: list[int], reading: Reading, call: Call) 
     while True:
         size = min(a, b)
         if max(a, b) % size:
-            for layout in (*olds, *news):
-                reading.symmetry.fix(layout)
+            fix_noted(reading, olds, f"{call.name} cuts units apart, which stay as they are", where)
+            reading.fix(news)
             return news
         factor = fresh(size)
         parts[id(old)].insert(0, factor)
@@ -195,24 +235,29 @@ def _slice(reading: Reading, call: Call) -> list[Value]:
     value, axis = call["self"], axis_of(call["dim"], len(call["self"].layouts))
     size, layouts = sizes_of(value)[axis], list(value.layouts)
     if call.arguments.get("step", 1) != 1:
-        reading.symmetry.fix(layouts[axis])
+        _keep_order(reading, call, value, [axis])
         return [value.moved([*layouts[:axis], fixed(call.shapes[0][axis]), *layouts[axis + 1 :]])]
     start = call.arguments.get("start") or 0
     start = max(0, start + size) if start < 0 else min(start, size)
-    layouts[axis] = reading.symmetry.take(layouts[axis], start, start + call.shapes[0][axis])
+    layouts[axis] = _taken(reading, value, axis, start, start + call.shapes[0][axis])
     return [value.moved(layouts)]
+
+
+def _taken(reading: Reading, value: Value, axis: int, start: int, stop: int) -> Layout:
+    """A part of an axis; what is left of a weight may be read on other inputs only."""
+    before, rest = reading.symmetry.cut(value.layouts[axis], start)
+    taken, after = reading.symmetry.cut(rest, stop - start)
+    if value.owners:
+        reading.unread += [before, after]
+    return taken
 
 
 @_rule("select")
 def _select(reading: Reading, call: Call) -> list[Value]:
     value, axis = call["self"], axis_of(call["dim"], len(call["self"].layouts))
-    _take_one(reading, value, axis, call["index"])
+    index = call["index"] % sizes_of(value)[axis]
+    _taken(reading, value, axis, index, index + 1)
     return [value.moved(layout for i, layout in enumerate(value.layouts) if i != axis)]
-
-
-def _take_one(reading: Reading, value: Value, axis: int, index: int):
-    index %= sizes_of(value)[axis]
-    reading.symmetry.take(value.layouts[axis], index, index + 1)
 
 
 @_rule("unbind")
@@ -223,7 +268,7 @@ def _unbind(reading: Reading, call: Call) -> list[Value]:
     return [value.moved(layout for i, layout in enumerate(value.layouts) if i != axis)] * len(call.shapes)
 
 
-@_rule("split", "split_with_sizes", "chunk", "tensor_split")
+@_rule("split", "split_with_sizes", "chunk", "tensor_split", "unsafe_split", "unsafe_split_with_sizes", "unsafe_chunk")
 def _split(reading: Reading, call: Call) -> list[Value]:
     value, axis = call["self"], axis_of(call["dim"], len(call["self"].layouts))
     parts, start = [], 0
@@ -273,7 +318,7 @@ def _pad(reading: Reading, call: Call) -> list[Value]:
     pads = list(call["pad"])
     for i, (before, after) in enumerate(zip(pads[::2], pads[1::2], strict=True), start=1):
         if min(before, after) < 0:
-            reading.symmetry.fix(layouts[-i])
+            _keep_order(reading, call, value, [len(layouts) - i])
             layouts[-i] = fixed(call.shapes[0][-i])
         else:
             layouts[-i] = (*fixed(before), *layouts[-i], *fixed(after))
@@ -292,19 +337,53 @@ def _index(reading: Reading, call: Call) -> list[Value]:
     """Indexed axes are fixed; where they are neighbours the others keep their place."""
     value, indices = call["self"], list(call["indices"])
     indexed = [axis for axis, index in enumerate(indices) if index is not None]
-    for axis in indexed:
-        reading.symmetry.fix(value.layouts[axis])
+    if indexed != list(range(indexed[0], indexed[-1] + 1)):
+        return unknown(reading, call)
+    _keep_order(reading, call, value, indexed)
+    for index in indices:
+        if index is not None:
+            _keep_order(reading, call, index, range(len(index.layouts)))
     result = [fixed(size) for size in call.shapes[0]]
-    if indexed == list(range(indexed[0], indexed[-1] + 1)):
-        tail = len(value.layouts) - indexed[-1] - 1
-        result[: indexed[0]] = value.layouts[: indexed[0]]
-        result[len(result) - tail :] = value.layouts[len(value.layouts) - tail :]
-        return [value.moved(result)]
-    return unknown(reading, call)
+    tail = len(value.layouts) - indexed[-1] - 1
+    result[: indexed[0]] = value.layouts[: indexed[0]]
+    result[len(result) - tail :] = value.layouts[len(value.layouts) - tail :]
+    return [value.moved(result)]
 
 
-@_rule("index_select")
+@_rule("index_select", "gather")
 def _index_select(reading: Reading, call: Call) -> list[Value]:
-    value, axis = call["self"], axis_of(call["dim"], len(call["self"].layouts))
-    reading.symmetry.fix(value.layouts[axis])
+    """Entries by number along one axis; gather reads the others place by place."""
+    value, index = call["self"], call["index"]
+    axis = axis_of(call["dim"], len(value.layouts))
+    if call.name == "gather":
+        return unknown(reading, call)
+    _keep_order(reading, call, value, [axis])
+    _keep_order(reading, call, index, range(len(index.layouts)))
     return [value.moved([*value.layouts[:axis], fixed(call.shapes[0][axis]), *value.layouts[axis + 1 :]])]
+
+
+@_rule("index_add", "index_copy")
+def _index_add(reading: Reading, call: Call) -> list[Value]:
+    """Entries are added at numbers along one axis; the others move together."""
+    value, source, index = call["self"], call["source"], call["index"]
+    axis = axis_of(call["dim"], len(value.layouts))
+    for entered, axes in ((value, [axis]), (source, [axis]), (index, range(len(index.layouts)))):
+        _keep_order(reading, call, entered, axes)
+    layouts = [
+        layout if i == axis else reading.symmetry.tie(layout, other)
+        for i, (layout, other) in enumerate(zip(value.layouts, source.layouts, strict=True))
+    ]
+    return [made_by([value, source]).moved(layouts)]
+
+
+@_rule("pixel_shuffle", "pixel_unshuffle")
+def _pixel_shuffle(reading: Reading, call: Call) -> list[Value]:
+    """Channels are (channel, block): a channel moves with all places that it is spread over."""
+    value, (shape,) = call["self"], call.shapes
+    more, fewer = sorted((sizes_of(value)[-3], shape[-3]), reverse=True)
+    few, block = fresh(fewer), more // fewer
+    many = few if block == 1 else tuple(piece._replace(block=block) for piece in few) if fewer > 1 else fixed(more)
+    before, after = (many, few) if call.name == "pixel_shuffle" else (few, many)
+    reading.symmetry.tie(value.layouts[-3], before)
+    reading.fix(value.layouts[-2:])
+    return [value.moved((*value.layouts[:-3], after, *map(fixed, shape[-2:])))]

@@ -1,29 +1,26 @@
 """One run of a network, as a graph of tensor operations, to the table of its axes."""
 
 import operator
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
-import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 from torch.fx import GraphModule, Node
-from torch.fx.experimental.proxy_tensor import make_fx
 from torch.fx.node import map_arg
 
 from modecomb_viz.permutation import Axis, PermutationSpec
 from modecomb_viz.tracing import layers, shapes
-from modecomb_viz.tracing.calls import Call, Reading, Rule, Value, unknown
+from modecomb_viz.tracing.calls import Call, Reading, Rule, Value, fix_noted, unknown
 from modecomb_viz.tracing.layout import Layout, Symbol, fixed, fresh, is_fixed, length, resolve
+from modecomb_viz.tracing.recording import POINTWISE, record, tied_names
 
-__all__ = ["Traced", "operation", "read_symmetry", "tied_names", "trace_network"]
+__all__ = ["Traced", "operation", "read_symmetry", "trace_network"]
 
 #: Modules whose scale and shift belong to the layer that feeds them; so do those whose class is named a norm.
 _NORMS = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
-
-_TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 
 _RULES: dict[str, Rule] = {**shapes.RULES, **layers.RULES}
 
@@ -57,16 +54,11 @@ def trace_network(model: nn.Module, inputs: Sequence[Tensor]) -> Traced:
     Raises:
         ValueError: when it cannot be run so.
     """
-    state = {
-        name: tensor.detach()
-        for name, tensor in chain(model.named_parameters(), model.named_buffers())
-        if tensor.is_floating_point()
-    }
+    graph, state = record(model, inputs)
     tied, kept = tied_names(model), [name for name, t in model.state_dict().items() if t.is_floating_point()]
     reading = Reading(frozenset(name for name, module in model.named_modules() if _is_norm(module)))
-    graph = _graph(model, state, inputs)
-    weights, values = _read(reading, graph, state)
-    layouts = {name: tuple(map(resolve, weights[tied.get(name, name)])) for name in kept}
+    values = _read(reading, graph, state)
+    layouts = {name: tuple(map(resolve, reading.weights[tied.get(name, name)])) for name in kept}
     return Traced(graph, tuple(state), values, layouts, _group_names(layouts), reading)
 
 
@@ -74,7 +66,8 @@ def read_symmetry(model: nn.Module, inputs: Sequence[Tensor]) -> PermutationSpec
     """The table of a network's axes, not proven yet; see :func:`~modecomb_viz.tracing.trace_permutation_spec`."""
     traced, tied, tensors = trace_network(model, inputs), tied_names(model), model.state_dict()
     reading, layouts = traced.reading, traced.layouts
-    owners = _layers(model, layouts, reading.fed_by)
+    unit_axes = {name: axis for name in layouts if (axis := reading.unit_axes.get(tied.get(name, name)))}
+    owners = _layers(layouts, unit_axes, reading.fed_by)
     return PermutationSpec(
         {name: tuple(_axis(layout, traced.groups) for layout in axes) for name, axes in layouts.items()},
         {name: tuple(tensors[name].shape) for name in layouts},
@@ -82,7 +75,7 @@ def read_symmetry(model: nn.Module, inputs: Sequence[Tensor]) -> PermutationSpec
         statistics=frozenset(name for name, _ in model.named_buffers() if name in layouts),
         notes=tuple(_note(*remark) for remark in chain(reading.notes.items(), reading.symmetry.decided.items())),
         tied=tied,
-        unit_axes={name: axis for name, axis in _unit_axes(model).items() if name in layouts},
+        unit_axes=unit_axes,
         group_sizes={name: symbol.size for symbol, name in traced.groups.items()},
     )
 
@@ -91,40 +84,9 @@ def _is_norm(module: nn.Module) -> bool:
     return isinstance(module, _NORMS) or "norm" in type(module).__name__.lower()
 
 
-def tied_names(model: nn.Module) -> dict[str, str]:
-    """Every further name of a tensor, and its first name."""
-    first: dict[int, str] = {}
-    named = chain(model.named_parameters(remove_duplicate=False), model.named_buffers(remove_duplicate=False))
-    return {name: seen for name, tensor in named if (seen := first.setdefault(id(tensor), name)) != name}
-
-
-def _graph(model: nn.Module, state: Mapping[str, Tensor], inputs: Sequence[Tensor]) -> GraphModule:
-    """The tensor operations of one run; its first placeholders are the tensors of the state, in order."""
-    fast_path = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)
-    trace = make_fx(
-        lambda *x: functional_call(model, dict(zip(state, x, strict=False)), x[len(state) :]),
-        tracing_mode="fake",
-        _allow_non_fake_inputs=True,
-    )
-    try:
-        return trace(*state.values(), *inputs)
-    except (RuntimeError, TypeError, ValueError, IndexError, NotImplementedError, AttributeError) as error:
-        shapes = ", ".join(str(tuple(x.shape)) for x in inputs)
-        raise ValueError(
-            f"{type(model).__name__} cannot be traced on an input of shape {shapes}: {error} Does the input fit the "
-            "network, and does its forward pass branch on values? Give another example, or state the table yourself "
-            "as PermutationSpec(…)."
-        ) from error
-    finally:
-        torch.backends.mha.set_fastpath_enabled(fast_path)
-
-
-def _read(
-    reading: Reading, graph: GraphModule, state: Mapping[str, Tensor]
-) -> tuple[dict[str, tuple[Layout, ...]], dict[Node, Any]]:
-    """The layouts of every weight, and the value of every node, after all operations have been read."""
-    weights: dict[str, tuple[Layout, ...]] = {}
+def _read(reading: Reading, graph: GraphModule, state: Mapping[str, Tensor]) -> dict[Node, Any]:
+    """The value of every node, after all operations have been read."""
+    weights = reading.weights
     values: dict[Node, Any] = {}
     names = iter(state)
     for node in graph.graph.nodes:
@@ -133,7 +95,8 @@ def _read(
             values[node] = _still(node.meta["val"].shape)
             if name is not None:
                 weights[name] = tuple(map(fresh, state[name].shape))
-                values[node] = Value(weights[name], owners=frozenset([_module_of(name)]))
+                axes = tuple(range(len(weights[name])))
+                values[node] = Value(weights[name], owners=frozenset([_module_of(name)]), origin=(name, axes))
                 if not node.users:
                     _leave_unused(reading, name, weights[name])
         elif node.op == "get_attr":
@@ -141,9 +104,18 @@ def _read(
         elif node.op == "call_function":
             values[node] = _read_node(reading, node, values)
         elif node.op == "output":
-            map_arg(node.args, lambda made: _fix_all(reading, values[made]))
+            map_arg(node.args, lambda made: reading.fix(values[made].layouts))
     reading.symmetry.settle()
-    return weights, values
+    _fix_unread(reading)
+    return values
+
+
+def _fix_unread(reading: Reading):
+    """What no operation of this run has read, but a run on another input may, stays: it ties no two axes together."""
+    axes = (layout for of in reading.weights.values() for layout in of)
+    seen = Counter(symbol for layout in axes for symbol in {piece.symbol for piece in resolve(layout)})
+    for layout in reading.unread:
+        reading.fix((piece,) for piece in resolve(layout) if seen[piece.symbol] == 1)
 
 
 def _read_node(reading: Reading, node: Node, values: Mapping[Node, Any]) -> Any:
@@ -152,11 +124,22 @@ def _read_node(reading: Reading, node: Node, values: Mapping[Node, Any]) -> Any:
         source, index = node.args
         return values[source][index]
     name, made = operation(node), node.meta["val"]
+    if not _sized(made):
+        raise ValueError(
+            f"the network cannot be traced: it turns values of the input into numbers or sizes in Python, by '{name}'. "
+            "State the table yourself as PermutationSpec(…)."
+        )
     several = isinstance(made, (tuple, list))
     shapes_made = [tuple(t.shape) if isinstance(t, Tensor) else None for t in (made if several else [made])]
-    known = _RULES.get(name) or (shapes.pointwise if torch.Tag.pointwise in node.target.tags else unknown)
+    known = _RULES.get(name) or (shapes.pointwise if POINTWISE in node.target.tags else unknown)
     result = known(reading, Call(name, map_arg(_arguments(node), lambda n: values[n]), shapes_made, node))
     return result if several else result[0]
+
+
+def _sized(made: Any) -> bool:
+    """Whether all that an operation gives are tensors whose sizes are known."""
+    several = [t for t in (made if isinstance(made, (tuple, list)) else [made]) if t is not None]
+    return all(isinstance(t, Tensor) and all(isinstance(size, int) for size in t.shape) for t in several)
 
 
 def operation(node: Node) -> str:
@@ -176,14 +159,8 @@ def _still(shape: Sequence[int]) -> Value:
     return Value(tuple(map(fixed, shape)))
 
 
-def _fix_all(reading: Reading, value: Value):
-    for layout in value.layouts:
-        reading.symmetry.fix(layout)
-
-
 def _leave_unused(reading: Reading, name: str, layouts: tuple[Layout, ...]):
-    reading.notes["takes no part in the forward pass and stays as it is"].append(repr(name))
-    _fix_all(reading, Value(layouts))
+    fix_noted(reading, layouts, "takes no part in the forward pass and stays as it is", repr(name))
 
 
 def _note(remark: str, places: list[str]) -> str:
@@ -212,22 +189,12 @@ def _axis(layout: Layout, names: Mapping[Symbol, str]) -> Axis:
     return tuple((names[piece.symbol] if piece.symbol else None, piece.block) for piece in layout)
 
 
-def _unit_axes(model: nn.Module) -> dict[str, int]:
-    """Weights whose output units do not lie along their first axis."""
-    return {
-        f"{name}.weight".lstrip("."): 1
-        for name, module in model.named_modules()
-        if isinstance(module, _TRANSPOSED) and module.groups == 1
-    }
-
-
-def _layers(model: nn.Module, layouts: Weights, fed_by: Mapping[str, set[str]]) -> dict[str, str]:
+def _layers(layouts: Weights, unit_axes: Mapping[str, int], fed_by: Mapping[str, set[str]]) -> dict[str, str]:
     """The layer of every tensor: its module, or for a norm the one module that feeds it, where the units agree.
 
     A tensor whose number of units is not that of the first tensor of its module is a layer of its own.
     """
-    axes = _unit_axes(model)
-    units = {name: of[axes.get(name, 0)] if of else fixed(1) for name, of in layouts.items()}
+    units = {name: of[unit_axes.get(name, 0)] if of else fixed(1) for name, of in layouts.items()}
     first: dict[str, Layout] = {}
     for name, layout in units.items():
         first.setdefault(_module_of(name), layout)
@@ -235,7 +202,7 @@ def _layers(model: nn.Module, layouts: Weights, fed_by: Mapping[str, set[str]]) 
         norm: feeder
         for norm, feeders in fed_by.items()
         for feeder in feeders
-        if len(feeders) == 1 and first[feeder] == first[norm]
+        if len(feeders) == 1 and norm in first and first.get(feeder) == first[norm]
     }
     modules = {name: _module_of(name) for name in units}
     return {
