@@ -4,10 +4,13 @@ None of them says anything of its permutation symmetry; that is traced (:mod:`mo
 """
 
 import importlib
+import inspect
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from functools import partial
+from importlib.machinery import PathFinder
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +27,8 @@ __all__ = [
     "ConvNet",
     "ResNet",
     "build",
+    "build_from",
+    "is_own_code",
     "params_of",
 ]
 
@@ -201,19 +206,62 @@ def build(name: str, seed: int = 0, *, trust_code: bool = False, **options: Any)
         options: keyword arguments of the architecture.
 
     Raises:
-        ValueError: for an unknown name, code that is not trusted or not there, or options that the architecture does
-            not take.
+        ValueError: for an unknown name, code that is not trusted, not there or fails, or options that the architecture
+            does not take.
     """
-    factory = _factory(name, trust_code)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        try:
-            model = factory(**options)
-        except TypeError as error:
-            raise ValueError(f"architecture '{name}' does not take these options: {error}") from error
+    return build_from({"name": name, **options}, seed, trust_code=trust_code)
+
+
+def build_from(
+    architecture: Mapping[str, Any], seed: int = 0, *, trust_code: bool = False, code: str | Path = ""
+) -> nn.Module:
+    """The network of a table ``{"name": …, **options}``, as :func:`build`; weights of half precision become float32.
+
+    ``code`` is the folder from which code of your own is imported, by default the working directory.
+    """
+    name, options = architecture["name"], {key: value for key, value in architecture.items() if key != "name"}
+    with _on_path(Path(code or Path.cwd()).resolve()) if trust_code and is_own_code(name) else nullcontext():
+        factory = _factory(name, trust_code)
+        _check_options(name, factory, options)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            model = _called(name, factory, options)
     if not isinstance(model, nn.Module):
         raise ValueError(f"architecture '{name}' gives a {type(model).__name__}; it must give a torch.nn.Module.")
+    if any(tensor.dtype != torch.float32 for tensor in params_of(model).values()):
+        model = model.float()
     return model.eval()
+
+
+def _check_options(name: str, factory: Callable[..., nn.Module], options: Mapping[str, Any]):
+    try:
+        signature = inspect.signature(factory)
+    except ValueError:  # it does not say what it takes
+        return
+    try:
+        signature.bind(**options)
+    except TypeError as error:
+        raise ValueError(f"architecture '{name}' does not take these options: {error}.") from error
+
+
+def _called(name: str, factory: Callable[..., nn.Module], options: Mapping[str, Any]) -> Any:
+    try:
+        return factory(**options)
+    except ValueError:
+        raise
+    except (Exception, SystemExit) as error:  # a factory is anybody's code and may raise anything
+        given = ", ".join(f"{key}={str(value)[:60]}" for key, value in options.items()) or "no options"
+        raise ValueError(f"architecture '{name}' cannot be built with {given}: {_first_line(error)}") from error
+
+
+def _first_line(error: BaseException) -> str:
+    text = f"{type(error).__name__}: {error}".strip().partition("\n")[0][:300]
+    return text if text.endswith((".", "!", "?")) else f"{text}."
+
+
+def is_own_code(name: str) -> bool:
+    """Whether an architecture of this name is imported from code of the user."""
+    return ":" in name and not name.startswith("torchvision:")
 
 
 def _factory(name: str, trust_code: bool) -> Callable[..., nn.Module]:
@@ -250,25 +298,34 @@ def _torchvision_factory(name: str) -> Callable[..., nn.Module]:
 
 
 def _own_factory(package: str, attribute: str) -> Callable[..., nn.Module]:
-    with _here_on_path():
-        try:
-            factory = getattr(importlib.import_module(package), attribute)
-        except (ImportError, AttributeError, ValueError) as error:
-            raise ValueError(
-                f"there is no '{attribute}' in '{package}': {error}. Give package.module:factory, importable from here "
-                f"('{Path.cwd()}')."
-            ) from error
+    """A function, class or method of a module that can be imported from the first folder of the path."""
+    importlib.invalidate_caches()
+    try:
+        _check_same(package.partition(".")[0])
+        factory = attrgetter(attribute)(importlib.import_module(package))
+    except (Exception, SystemExit) as error:  # a module is anybody's code and may raise anything
+        raise ValueError(
+            f"there is no '{attribute}' in '{package}': {_first_line(error)} Give package.module:factory, importable "
+            f"from here ('{sys.path[0]}')."
+        ) from error
     if not callable(factory):
         raise ValueError(f"'{package}:{attribute}' is a {type(factory).__name__}; it must be callable.")
     return factory
 
 
+def _check_same(package: str):
+    """Raise an ImportError when a package of this name is imported already, but from elsewhere."""
+    loaded, found = sys.modules.get(package), PathFinder.find_spec(package)
+    origin = getattr(getattr(loaded, "__spec__", None), "origin", None)
+    if loaded and found and origin != found.origin:
+        raise ImportError(f"another '{package}' is in use already, from '{origin}'; start Python anew or rename it.")
+
+
 @contextmanager
-def _here_on_path() -> Iterator[None]:
-    """Import from the working directory as well, as ``python -m`` does."""
-    here = str(Path.cwd())
-    sys.path.insert(0, here)
+def _on_path(folder: Path) -> Iterator[None]:
+    """Import from a folder first, as ``python -m`` does from the working directory."""
+    sys.path.insert(0, str(folder))
     try:
         yield
     finally:
-        sys.path.remove(here)
+        sys.path.remove(str(folder))

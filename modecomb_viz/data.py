@@ -8,6 +8,7 @@ import gzip
 import hashlib
 import os
 import zipfile
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -18,13 +19,16 @@ import numpy as np
 import torch
 from jaxtyping import Int, Shaped
 from torch import Tensor
-from torch.utils.data import Dataset
+from torch.utils.data import DataLoader, Dataset
 
-from modecomb_viz.untrusted import import_torchvision, read_torch
+from modecomb_viz.untrusted import check_archive, import_torchvision, is_file, read_torch
 
-__all__ = ["DATASETS", "Split", "as_split", "load_dataset", "split_hash"]
+__all__ = ["DATASETS", "Split", "as_split", "check_files", "load_dataset", "located", "split_hash"]
 
 Pixels = float | Sequence[float]
+
+#: What a damaged archive raises.
+_ZIP_ERRORS = (zipfile.BadZipFile, zlib.error)
 
 
 class Split(NamedTuple):
@@ -121,28 +125,28 @@ DATASETS: dict[str, Callable[[Path | None], dict[str, Split]]] = {
 
 
 def as_split(source: Any, *, mean: Pixels | None = None, std: Pixels | None = None) -> Split:
-    """A split from a pair of arrays, or from any ``torch.utils.data.Dataset`` of (input, label) pairs.
+    """A split from a pair of arrays, a ``Dataset`` or list of (input, label) pairs, or a ``DataLoader`` of batches.
 
-    With ``mean`` and ``std``, numbers or one per channel, x becomes (x − mean)/std, where integers are pixels and
-    divided by 255 first. Without them, floats are taken as normalised already.
+    With ``mean`` and ``std``, numbers or one per channel, x becomes (x − mean)/std, where uint8 is pixels and divided
+    by 255 first. Without them, floats are taken as normalised already, and integers as tokens.
 
     Args:
         source: ``(x, y)`` of tensors or arrays, x ``[example, channel, …]``, y ``[example]`` class indices; or a
-            Dataset whose inputs are tensors or numbers.
+            Dataset or list whose inputs are tensors or numbers; or a DataLoader of such pairs.
 
     Raises:
-        ValueError: for integer images without ``mean`` and ``std``, x and y of different lengths, labels that are not
-            class indices, or values that are not finite.
+        ValueError: for integer images without ``mean`` and ``std``, integers other than uint8 with them, x and y of
+            different lengths, labels that are not class indices, values that are not finite, or a source of another
+            kind.
     """
-    if isinstance(source, Dataset):
-        source = _stack(source)
-    x, y = (torch.as_tensor(part) for part in source)
-    if y.ndim != 1 or len(x) != len(y) or not len(y):
+    x, y = _pair(source)
+    x, y = _tensor(x, "x"), _tensor(y, "y")
+    if y.ndim != 1 or not x.ndim or len(x) != len(y) or not len(y):
         raise ValueError(
             f"x and y must have one entry per example and y one axis; x is {tuple(x.shape)}, y is {tuple(y.shape)}."
         )
-    if y.is_floating_point() or y.is_complex() or y.min() < 0:
-        raise ValueError(f"y must hold class indices 0, 1, 2 …; it is {y.dtype} from {y.min():g} to {y.max():g}.")
+    if y.is_floating_point() or y.is_complex() or y.to(torch.int64).min() < 0:
+        raise ValueError(f"y must hold class indices 0, 1, 2 …; it is {y.dtype}, beginning with {y[:5].tolist()}.")
     if (mean is None) != (std is None):
         raise ValueError("mean and std belong together: give both or none.")
     x = _normalised(x, mean, std)
@@ -151,11 +155,51 @@ def as_split(source: Any, *, mean: Pixels | None = None, std: Pixels | None = No
     return Split(x.contiguous(), y.to(torch.int64))
 
 
-def _stack(dataset: Dataset) -> tuple[Tensor, Tensor]:
-    items = [dataset[i] for i in range(len(dataset))]  # type: ignore[arg-type]  # a Dataset without length raises
+def _pair(source: Any) -> tuple[Any, Any]:
+    """x and y of whatever holds them."""
+    if isinstance(source, DataLoader):
+        parts = [_pair(batch) for batch in _items(source)]
+        if not parts:
+            raise ValueError("the DataLoader gives no batch.")
+        return tuple(torch.cat([torch.as_tensor(part[i]) for part in parts]) for i in (0, 1))  # type: ignore[return-value]
+    if isinstance(source, Dataset) or (isinstance(source, list) and all(isinstance(item, tuple) for item in source)):
+        return _stack(source)
+    if not isinstance(source, tuple | list) or len(source) != 2:
+        raise ValueError(
+            f"the source must be a pair (x, y), a Dataset or list of pairs, or a DataLoader; it is a "
+            f"{type(source).__name__}."
+        )
+    return source[0], source[1]
+
+
+def _tensor(values: Any, name: str) -> Tensor:
     try:
-        pairs = [(torch.as_tensor(np.asarray(x) if not isinstance(x, Tensor) else x), int(y)) for x, y in items]
-        return torch.stack([x for x, _ in pairs]), torch.tensor([y for _, y in pairs])
+        tensor = torch.as_tensor(values)
+    except (TypeError, ValueError, RuntimeError, OverflowError) as error:
+        raise ValueError(f"{name} must be an array of numbers: {error}") from error
+    if tensor.layout != torch.strided or tensor.is_meta or tensor.is_nested or tensor.is_complex():
+        raise ValueError(f"{name} must be a dense tensor of real numbers; it is {tensor.layout}, {tensor.dtype}.")
+    return tensor
+
+
+def _items(source: Any) -> list[Any]:
+    """Everything that a Dataset or DataLoader gives."""
+    try:
+        return list(source) if isinstance(source, DataLoader) else [source[i] for i in range(len(source))]
+    except Exception as error:  # a data set is anybody's code and may raise anything
+        raise ValueError(
+            f"{type(source).__name__} cannot be read from its first to its last example: {type(error).__name__}: "
+            f"{error} It needs a length, and one pair for every index."
+        ) from error
+
+
+def _stack(dataset: Any) -> tuple[Tensor, Tensor]:
+    items = _items(dataset)
+    try:
+        pairs = [
+            (torch.as_tensor(np.asarray(x) if not isinstance(x, Tensor) else x), torch.as_tensor(y)) for x, y in items
+        ]
+        return torch.stack([x for x, _ in pairs]), torch.stack([y for _, y in pairs])
     except (TypeError, ValueError, RuntimeError) as error:
         raise ValueError(
             f"{type(dataset).__name__} must give pairs of an input, all of one shape, and a class index: {error} "
@@ -165,31 +209,76 @@ def _stack(dataset: Dataset) -> tuple[Tensor, Tensor]:
 
 def _normalised(x: Tensor, mean: Pixels | None, std: Pixels | None) -> Tensor:
     if mean is None or std is None:
-        if x.dtype == torch.uint8:
-            raise ValueError(
-                "x holds pixels (uint8) and no normalisation is stated. Give mean and std of pixel/255, as in "
-                "training; mean=0, std=1 for pixel/255 itself."
-            )
-        return x.float() if x.is_floating_point() else x
+        return _as_it_is(x)
+    if not x.is_floating_point() and x.dtype != torch.uint8:
+        raise ValueError(
+            f"x is {x.dtype}; with mean and std, only uint8 is taken as pixels and divided by 255. Make it floats in "
+            "the scale of training, or uint8."
+        )
     scaled = x.float() if x.is_floating_point() else x.float() / 255
-    shape = (1, -1, *[1] * (x.ndim - 2))
-    centre, spread = (torch.as_tensor(value, dtype=torch.float32).reshape(-1) for value in (mean, std))
     channels = x.shape[1] if x.ndim > 1 else 1
-    if not all(len(value) in (1, channels) for value in (centre, spread)) or not (spread > 0).all():
+    try:
+        centre, spread = (torch.as_tensor(value, dtype=torch.float32).reshape(-1) for value in (mean, std))
+        fit = all(len(value) in (1, channels) and value.isfinite().all() for value in (centre, spread))
+    except (TypeError, ValueError, RuntimeError):
+        fit = False
+    if not fit or not (spread > 0).all():
         raise ValueError(
             f"mean and std must be one number or one per channel ({channels}), std positive; got mean {mean} and "
             f"std {std}."
         )
+    shape = (1, -1, *[1] * (x.ndim - 2)) if x.ndim > 1 else (-1,)
     return (scaled - centre.view(shape)) / spread.view(shape)
 
 
-def _file_dataset(table: Mapping[str, Any], root: Path | None, folder: Path | None) -> dict[str, Split]:
+def _as_it_is(x: Tensor) -> Tensor:
+    """Floats that are normalised already, or tokens."""
+    if x.dtype == torch.uint8 or (not x.is_floating_point() and x.ndim >= 4):
+        raise ValueError(
+            f"x holds pixels ({str(x.dtype).removeprefix('torch.')}) and no normalisation is stated. Give uint8 with "
+            "mean and std of pixel/255, as in training (mean=0, std=1 for pixel/255 itself), or floats."
+        )
+    if x.is_floating_point():
+        return x.float()
+    return x if x.dtype in (torch.int32, torch.int64) else x.to(torch.int64)
+
+
+def check_files(table: Mapping[str, Any]):
+    """Raise a ValueError unless a table describes data files, as :func:`load_dataset` takes it."""
     known = {"file", "train", "test", "mean", "std"}
     if table.keys() - known or not ("file" in table) ^ ({"train", "test"} <= table.keys()):
         raise ValueError(
             "data of your own needs either file (with x_train, y_train, x_test, y_test) or train and test (files with "
-            f"x and y), and mean and std for pixels; got {', '.join(table)}."
+            f"x and y), and mean and std for pixels; got {', '.join(map(str, table)) or 'nothing'}."
         )
+    for key, value in table.items():
+        numbers = value if isinstance(value, Sequence) else [value]
+        if key in _FILES and not isinstance(value, str | Path):
+            raise ValueError(f"{key} of the data must be the name of a file, got {value!r}.")
+        if key not in _FILES and not all(isinstance(number, int | float) for number in numbers):
+            raise ValueError(f"{key} of the data must be a number or a list of them, got {value!r}.")
+
+
+#: The entries of a table of data that name files.
+_FILES = ("file", "train", "test")
+
+
+def located(
+    data: str | Mapping[str, Any], root: str | Path | None = None, folder: str | Path | None = None
+) -> str | dict[str, Any]:
+    """The same data with its files under their absolute paths, so that it is found from anywhere.
+
+    Arguments and errors as in :func:`load_dataset`.
+    """
+    if isinstance(data, str):
+        return data
+    check_files(data)
+    root, folder = (None if path is None else Path(path) for path in (root, folder))
+    return {key: str(_find(v, root, folder).resolve()) if key in _FILES else v for key, v in data.items()}
+
+
+def _file_dataset(table: Mapping[str, Any], root: Path | None, folder: Path | None) -> dict[str, Split]:
+    check_files(table)
     scale = {key: table[key] for key in ("mean", "std") if key in table}
     splits = {}
     for split in ("train", "test"):
@@ -202,37 +291,45 @@ def _file_dataset(table: Mapping[str, Any], root: Path | None, folder: Path | No
     return splits
 
 
-def _find(name: str, root: Path | None, folder: Path | None) -> Path:
+def _find(name: str | Path, root: Path | None, folder: Path | None) -> Path:
     """The file as it is named, or in the mode set's folder, or in the data folder."""
     environment = os.environ.get("MODECOMB_DATA")
     places = [folder, root, Path(environment) if environment else None, Path()]
     paths = [place / name for place in places if place is not None]
     for path in paths:
-        if path.is_file():
+        if is_file(path):
             return path
-    looked = ", ".join(f"'{path.parent}'" for path in dict.fromkeys(paths))
-    raise ValueError(f"there is no data file '{name}' in {looked}. Set MODECOMB_DATA to its folder, or pass root=….")
+    looked = ", ".join(f"'{str(path.parent)[:200]}'" for path in dict.fromkeys(paths))
+    raise ValueError(
+        f"there is no data file '{str(name)[:200]}' in {looked}. Set MODECOMB_DATA to its folder, or pass root=…."
+    )
 
 
 def _read_arrays(path: Path, names: tuple[str, str]) -> tuple[Tensor, Tensor]:
-    if path.suffix == ".npz":
+    if path.suffix.lower() == ".npz":
         arrays = _read_npz(path, names)
-    elif path.suffix in (".pt", ".pth"):
-        arrays = read_torch(path)
+    elif path.suffix.lower() in (".pt", ".pth"):
+        arrays = read_torch(path, advice=f"Save torch.save({{'{names[0]}': …, '{names[1]}': …}}) of tensors alone.")
     else:
         raise ValueError("a data file must end in .npz, .pt or .pth.")
     if not isinstance(arrays, Mapping) or not set(names) <= arrays.keys():
-        found = ", ".join(map(str, arrays)) if isinstance(arrays, Mapping) else type(arrays).__name__
+        found = ", ".join(map(_shown, list(arrays)[:8])) if isinstance(arrays, Mapping) else type(arrays).__name__
         raise ValueError(f"it holds {found}; it needs {' and '.join(names)}.")
-    return torch.as_tensor(arrays[names[0]]), torch.as_tensor(arrays[names[1]])
+    x, y = (_tensor(arrays[name], name) for name in names)
+    return x, y
+
+
+def _shown(key: Any) -> str:
+    return key[:60] if isinstance(key, str) else type(key).__name__
 
 
 def _read_npz(path: Path, names: tuple[str, str]) -> dict[str, np.ndarray]:
     """The named arrays, and the names alone of the others; arrays of Python objects are refused."""
     try:
+        check_archive(path)
         with np.load(path, allow_pickle=False) as file:
             return {name: file[name] if name in names else np.empty(0) for name in file.files}
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, LookupError, TypeError, EOFError, MemoryError, RuntimeError, *_ZIP_ERRORS) as error:
         raise ValueError(f"it cannot be read as arrays of numbers: {error}") from error
 
 

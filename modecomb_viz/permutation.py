@@ -186,15 +186,19 @@ def _pieces(entry: Axis) -> tuple[tuple[str | None, int], ...]:
     return ((entry, 1),) if isinstance(entry, str) else entry
 
 
-def _check_names(got_name: str, got: Iterable[str], want_name: str, want: Iterable[str]):
+def _name_faults(got: Iterable[str], want: Iterable[str]) -> list[str]:
+    """Which names are missing and which are unknown, in words."""
     got, want = list(got), list(want)
     missing, unexpected = sorted(set(want) - set(got)), sorted(set(got) - set(want))
-    faults = [
-        f"{verb} {', '.join(map(repr, names[:5]))}{' …' * (len(names) > 5)}"
+    return [
+        f"{verb} {', '.join(repr(name[:100]) for name in names[:5])}{' …' * (len(names) > 5)}"
         for verb, names in (("is missing", missing), ("does not know", unexpected))
         if names
     ]
-    if faults:
+
+
+def _check_names(got_name: str, got: Collection[str], want_name: str, want: Collection[str]):
+    if faults := _name_faults(got, want):
         raise ValueError(
             f"{got_name} {' and '.join(faults)} ({want_name}: {len(want)} tensors, {got_name}: {len(got)}). "
             "Do both come from the same architecture?"
@@ -203,17 +207,21 @@ def _check_names(got_name: str, got: Iterable[str], want_name: str, want: Iterab
 
 def check_params(shapes: Mapping[str, tuple[int, ...]], params: Params, name: str = "params"):
     """Raise a ValueError that names every missing, unexpected or wrongly shaped tensor of ``params``."""
-    _check_names(name, params, "the architecture", shapes)
+    faults = _name_faults(params, shapes)
     wrong = [
         f"'{key}' is {tuple(params[key].shape)}, expected {tuple(shape)}"
         for key, shape in shapes.items()
-        if tuple(params[key].shape) != tuple(shape)
+        if key in params and tuple(params[key].shape) != tuple(shape)
     ]
     if wrong:
-        more = f" and {len(wrong) - 5} more" * (len(wrong) > 5)
-        raise ValueError(
-            f"{name} has tensors of another shape: {'; '.join(wrong[:5])}{more}. Was it built with another width?"
+        faults.append(
+            f"has tensors of another shape: {'; '.join(wrong[:5])}{f' and {len(wrong) - 5} more' * (len(wrong) > 5)}"
         )
+    if faults:
+        named = len(faults) > bool(wrong)
+        counts = f" (the architecture: {len(shapes)} tensors, {name}: {len(params)})" * named
+        ask = "Do both come from the same architecture?" if named else "Was it built with another width?"
+        raise ValueError(f"{name} {' and '.join(faults)}{counts}. {ask}")
 
 
 def check_strength(strength: float) -> float:

@@ -9,7 +9,7 @@ import torch
 from explained import explains
 
 import modecomb_viz as mc
-from modecomb_viz.architectures import build
+from modecomb_viz.architectures import build, build_from
 from modecomb_viz.checkpoints import catalogue, mode_metadata, params_hash, read_recipe
 from modecomb_viz.data import Split
 
@@ -164,6 +164,40 @@ def test_bad_recipes(tmp_path):
     path.write_text('description = "x"\n')
     with explains("has the entries description", "needs description, architecture, data", "seeds"):
         read_recipe(path)
+    head, net = 'description = "x"\ndata = "digits"\n', '[architecture]\nname = "mlp"\n'
+    for text, words in {
+        head + "[architecture]\nwidth = 3\n": "needs a name",
+        head + "[architecture]\nname = 3\n": "needs a name",
+        head + net + '[seeds]\n"../escaped" = 0\n': "got '../escaped'",
+        head + net + '[seeds]\nA = "one"\n': "[seeds] must give one int per mode",
+        head + net + '[files]\n"../../pwn" = "a.pt"\n': "got '../../pwn'",
+        head + net + "[files]\nA = 3\n": "[files] must give one str per mode",
+        'description = "x"\n' + net + "[data]\n": "got nothing",
+        'description = "x"\n' + net + "[data]\nfile = 3\n": "must be the name of a file, got 3",
+        'description = "x"\n' + net + '[data]\nfile = "a.npz"\nmean = {a = 1}\n': "mean of the data must be a number",
+    }.items():
+        path.write_text(text)
+        with explains(str(path), words):
+            read_recipe(path)
+
+
+class Sequence(torch.nn.Module):
+    """A network whose output has an axis too many."""
+
+    def __init__(self, network):
+        super().__init__()
+        self.network = network
+        self.eval()
+
+    def forward(self, x):
+        return self.network(x)[..., None]
+
+
+class Table(Sequence):
+    """A network that gives a table of outputs."""
+
+    def forward(self, x):
+        return {"logits": self.network(x)}
 
 
 def test_mode_sets_check_their_parts(digits):
@@ -175,6 +209,20 @@ def test_mode_sets_check_their_parts(digits):
         mc.ModeSet(name="x", model=digits.model, params={"A": a, "B": broken}, test=split, train=split)
     with explains("'x' is in training mode"):
         mc.ModeSet(name="x", model=build("mlp").train(), params={"A": a, "B": a}, test=split, train=split)
+    for mode in ("../esc", "run1/last", ".hidden", "", "x" * 65):
+        with explains("the name of a mode has letters, digits"):
+            mc.ModeSet(name="x", model=digits.model, params={"A": a, mode: a}, test=split, train=split)
+    with explains("mode B of 'x' has values that are not finite in 'fc1.bias'"):
+        broken = a | {"fc1.bias": a["fc1.bias"] * torch.nan}
+        mc.ModeSet(name="x", model=digits.model, params={"A": a, "B": broken}, test=split, train=split)
+    with explains("the train split of 'x' has the label 10", "10 classes"):
+        beyond = split._replace(y=split.y + 1)
+        mc.ModeSet(name="x", model=digits.model, params={"A": a, "B": a}, test=split, train=beyond)
+    for wrapped, words in {Sequence: "it is float32 (2, 10, 1)", Table: "it is dict"}.items():
+        model = wrapped(digits.model)
+        own = {f"network.{name}": tensor for name, tensor in a.items()}
+        with explains("must be one tensor of floats [example, class]", words):
+            mc.ModeSet(name="x", model=model, params={"A": own, "B": own}, test=split, train=split)
     with explains("Linear cannot be traced", "(2, 1, 8, 8)", "PermutationSpec"):
         linear = torch.nn.Linear(64, 10).eval()
         own = dict(linear.state_dict())
@@ -192,6 +240,14 @@ def test_architectures_explain_themselves():
         build("resnet", depth=21)
     with explains("norm must be one of batch, layer, none", "'group'"):
         build("convnet", norm="group")
+    with explains("'mlp' does not take", "seed"):
+        build_from({"name": "mlp", "seed": 3})
+    with explains("'mlp' does not take", "trust_code"):
+        build_from({"name": "mlp", "trust_code": True})
+    with explains("'mlp' cannot be built with widths=[-1, 2]: RuntimeError"):
+        build("mlp", widths=[-1, 2])
+    with explains("'torchvision:resnet18' cannot be built with depth=3: TypeError"):
+        build("torchvision:resnet18", depth=3)
 
 
 def test_splits_move(digits):

@@ -5,7 +5,6 @@ A checkpoint is untrusted: only tensors are read, and only those that the archit
 
 import hashlib
 import json
-from collections import Counter
 from collections.abc import Callable, Mapping
 from math import prod
 from pathlib import Path
@@ -17,21 +16,31 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from modecomb_viz.architectures import params_of
+from modecomb_viz.checkpoints.naming import guess, named_as, share_tied, shown, tables_in
 from modecomb_viz.permutation import Params, check_params
 from modecomb_viz.results import check_path, write_whole
 from modecomb_viz.tracing import tied_names
-from modecomb_viz.untrusted import read_torch
+from modecomb_viz.untrusted import is_file, read_torch
 
-__all__ = ["SUFFIXES", "Metadata", "load_params", "mode_metadata", "params_hash", "save_params"]
+__all__ = [
+    "SUFFIXES",
+    "Metadata",
+    "diverged",
+    "load_params",
+    "mode_metadata",
+    "mode_stem",
+    "params_hash",
+    "save_params",
+]
 
 #: A file larger than its tensors could be, plus this many bytes, is not read.
 _SLACK = 2**20
 
-#: Where tools put the weights inside a checkpoint that holds more.
-_WRAPPERS = ("state_dict", "model_state_dict", "model", "params", "net", "network", "weights", "module")
-
-#: What wrappers put before every name: DataParallel, torch.compile, Lightning and other trainers.
-_PREFIXES = ("module.", "_orig_mod.", "model.", "net.", "network.", "_forward_module.", "state_dict.")
+_CONVERT = (
+    "Where you trust it, convert it: content = torch.load(path, weights_only=False), then "
+    "torch.save(content.state_dict(), 'weights.pt') where that is a module, torch.save(content['state_dict'], "
+    "'weights.pt') where it is a table; or save it as safetensors."
+)
 
 
 def params_hash(params: Params) -> str:
@@ -58,28 +67,28 @@ def save_params(params: Params, path: str | Path, metadata: Mapping[str, Any] | 
 def load_params(path: str | Path, model: nn.Module) -> dict[str, Tensor]:
     """The weights in a checkpoint, checked against the architecture, on the CPU.
 
-    Reads ``.safetensors``, and ``.pt`` / ``.pth`` in the zip and the legacy format with ``weights_only=True``, saved on
-    any device: a state dict, or one inside ``{"state_dict": …}`` and the like. The prefixes of DataParallel
-    (``module.``), torch.compile (``_orig_mod.``) and common trainers are taken off. A tied tensor may be there under
-    one of its names. Integer entries, such as BatchNorm's counter, are left out.
+    Reads ``.safetensors``, and what ``torch.save`` wrote, in the zip and the legacy format, with
+    ``weights_only=True``, saved on any device: a state dict, or one inside ``{"state_dict": …}`` and the like. What
+    DataParallel (``module.``), torch.compile (``_orig_mod.``) and trainers (``model.``) put into the names is taken
+    out. A tied tensor may be there under one of its names. Integer entries, such as BatchNorm's counter, are left out.
 
     Raises:
         ValueError: for a missing file, another format, a file too large for the architecture, one that is damaged or
-            holds more than data, values that are not finite, or tensors that do not fit, with a guess why.
+            holds more than data, weights that are no dense floats or not finite, or tensors that do not fit, with a
+            guess why.
     """
-    path, expected = Path(path), params_of(model)
+    path, expected, tied = Path(path), params_of(model), tied_names(model)
+    if not expected:
+        raise ValueError(f"{type(model).__name__} has no weights, so there is nothing to load into it.")
     largest = _check_file(path, expected)
-    found = _READERS[path.suffix](path, largest)
-    params = _named_as(expected, {key: t for key, t in found.items() if t.is_floating_point()})
-    for name, first in tied_names(model).items():
-        for here, there in ((name, first), (first, name)):
-            if here in expected and here not in params and there in params:
-                params[here] = params[there]
+    found = _best_table(path, expected, _READERS[_suffix(path)](path, largest), tied)
+    _check_kinds(path, expected, found)
+    params = share_tied({name: t for name, t in found.items() if t.is_floating_point()}, expected, tied)
     try:
         check_params({name: tuple(tensor.shape) for name, tensor in expected.items()}, params, f"'{path}'")
     except ValueError as error:
-        raise ValueError(f"{error} {_guess(expected, params)}".strip()) from error
-    if broken := [name for name, tensor in params.items() if not tensor.isfinite().all()]:
+        raise ValueError(f"{error} {guess(expected, params)}".strip()) from error
+    if broken := diverged(params, model):
         raise ValueError(
             f"'{path}' has values that are not finite in {', '.join(map(repr, broken[:5]))}"
             f"{' …' * (len(broken) > 5)}. Did its training diverge, or is the file damaged?"
@@ -87,11 +96,22 @@ def load_params(path: str | Path, model: nn.Module) -> dict[str, Tensor]:
     return {name: params[name] for name in expected}
 
 
+def _suffix(path: Path) -> str:
+    """The ending of a checkpoint's name, the longest that is known; empty for another."""
+    return max((suffix for suffix in _READERS if path.name.lower().endswith(suffix)), key=len, default="")
+
+
+def mode_stem(path: Path) -> str:
+    """The name of a checkpoint without its ending; empty where it does not end as one."""
+    ending = _suffix(path)
+    return path.name[: -len(ending)] if ending else ""
+
+
 def _check_file(path: Path, expected: Params) -> int:
     """The bytes that the file may unpack to."""
-    if path.suffix not in _READERS:
-        raise ValueError(f"a checkpoint must end in {', '.join(_READERS)}, got '{path}'.")
-    if not path.is_file():
+    if not _suffix(path):
+        raise ValueError(f"a checkpoint must end in {', '.join(_READERS)}, got '{path}'. Rename it if it is one.")
+    if not is_file(path):
         raise ValueError(f"there is no checkpoint at '{path}'.")
     largest = 4 * sum(tensor.numel() * 8 for tensor in expected.values()) + _SLACK
     if path.stat().st_size > largest:
@@ -102,80 +122,70 @@ def _check_file(path: Path, expected: Params) -> int:
     return largest
 
 
-def _read_safetensors(path: Path, largest: int) -> dict[str, Tensor]:
+def _best_table(
+    path: Path, expected: Params, tables: list[dict[str, Tensor]], tied: Mapping[str, str]
+) -> dict[str, Tensor]:
+    """Of all tables in the file, the first in which most names are those of the architecture."""
+    try:
+        named = [named_as(expected, table, tied) for table in tables]
+    except ValueError as error:
+        raise ValueError(f"'{path}' is not read: {error}") from error
+    return max(named, key=lambda table: len(expected.keys() & table.keys()))
+
+
+def _check_kinds(path: Path, expected: Params, found: Params):
+    """Refuse weights that are no dense floating-point numbers, by name."""
+    for name in expected.keys() & found.keys():
+        tensor = found[name]
+        kind = "without data (meta)" if tensor.is_meta else str(tensor.dtype).removeprefix("torch.")
+        if tensor.layout != torch.strided:
+            kind = str(tensor.layout).removeprefix("torch.")
+        if tensor.is_meta or tensor.is_nested or tensor.layout != torch.strided or not tensor.is_floating_point():
+            raise ValueError(
+                f"'{path}': '{name}' is {kind}; weights must be dense floating-point tensors. Save them so, for "
+                "instance with .dequantize() or .to_dense() and .float()."
+            )
+
+
+def diverged(params: Params, model: nn.Module) -> list[str]:
+    """The tensors that are not finite; a constant of the network, such as a mask of −∞, may be so where its own is."""
+    trained = {name for name, _ in model.named_parameters(remove_duplicate=False)}
+    finite = {name: tensor.float().isfinite() for name, tensor in params.items()}
+    own = {name: tensor.float().isfinite() for name, tensor in params_of(model).items() if name not in trained}
+    return [
+        name
+        for name, entries in finite.items()
+        if not entries.all() and not (name in own and torch.equal(entries, own[name]))
+    ]
+
+
+def _read_safetensors(path: Path, largest: int) -> list[dict[str, Tensor]]:
     try:
         with safe_open(path, framework="pt", device="cpu") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
-    except (SafetensorError, OSError, ValueError, TypeError, RuntimeError, LookupError) as error:
+            return [{name: file.get_tensor(name) for name in file.keys()}]  # noqa: SIM118 (not a mapping)
+    except (SafetensorError, OSError, ValueError, TypeError, RuntimeError, LookupError, AttributeError) as error:
         raise ValueError(f"'{path}' is not a whole safetensors file: {error}") from error
 
 
-def _read_state_dict(path: Path, largest: int) -> dict[str, Tensor]:
-    """The first mapping of names to tensors, looking inside the usual wrappers."""
-    content = read_torch(path, largest)
-    while isinstance(content, Mapping):
-        tensors = {key: value for key, value in content.items() if isinstance(value, Tensor)}
-        inside = next((content[key] for key in _WRAPPERS if isinstance(content.get(key), Mapping)), None)
-        if tensors or inside is None:
-            break
-        content = inside
-    if not isinstance(content, Mapping) or not tensors or not all(isinstance(key, str) for key in tensors):
-        held = ", ".join(map(repr, list(content)[:5])) if isinstance(content, Mapping) else type(content).__name__
+def _read_state_dicts(path: Path, largest: int) -> list[dict[str, Tensor]]:
+    """Every mapping of names to tensors, also inside the usual wrappers."""
+    content = read_torch(path, largest, _CONVERT)
+    if not (tables := list(tables_in(content))):
+        held = ", ".join(map(shown, list(content)[:5])) if isinstance(content, Mapping) else type(content).__name__
         raise ValueError(
             f"'{path}' holds no state dict, a table of names and tensors; it holds {held or 'nothing'}. Save "
             "torch.save(model.state_dict(), …), alone or under 'state_dict'."
         )
-    return tensors
+    return tables
 
 
-_READERS: dict[str, Callable[[Path, int], dict[str, Tensor]]] = {
+_READERS: dict[str, Callable[[Path, int], list[dict[str, Tensor]]]] = {
     ".safetensors": _read_safetensors,
-    ".pt": _read_state_dict,
-    ".pth": _read_state_dict,
+    **dict.fromkeys((".pt", ".pth", ".pth.tar", ".pt.tar", ".ckpt", ".bin"), _read_state_dicts),
 }
 
-#: Endings of the files that :func:`load_params` reads.
+#: Endings of the files that :func:`load_params` reads, in any case.
 SUFFIXES = tuple(_READERS)
-
-
-def _named_as(expected: Params, found: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors under the names of the architecture: prefixes that all names have are taken off until they fit."""
-    while found and not expected.keys() & found.keys():
-        prefix = next((p for p in _PREFIXES if all(name.startswith(p) for name in found)), None)
-        if prefix is None:
-            break
-        found = {name.removeprefix(prefix): tensor for name, tensor in found.items()}
-    return found
-
-
-def _guess(expected: Params, found: Params) -> str:
-    """What may have gone wrong, from the names and shapes that do not fit."""
-    missing, extra = expected.keys() - found.keys(), found.keys() - expected.keys()
-    shared = expected.keys() & found.keys()
-    wrong = [name for name in expected if name in shared and expected[name].shape != found[name].shape]
-    last = list(expected)[-1].rpartition(".")[0]
-    if not shared:
-        return f"No name fits: the file's begin with {', '.join(map(repr, list(found)[:3]))}. It is another network."
-    if missing and all("running_" in name for name in missing) and not extra:
-        return "The file has no statistics of BatchNorm: was it saved from parameters() instead of state_dict()?"
-    if extra and all("running_" in name or "norm" in name or "bn" in name for name in extra) and not missing:
-        return "The file has norms that this architecture lacks: was it trained with another norm?"
-    if wrong and all(name.rpartition(".")[0] == last for name in wrong):
-        return f"Only the last layer '{last}' differs: the file was trained for another number of classes or inputs."
-    if wrong and all(found[name].shape == expected[name].shape[::-1] for name in wrong):
-        return "The weights are transposed: the file comes from a tool that stores them as (input, output)."
-    if ratio := _width_ratio([(expected[name].shape, found[name].shape) for name in wrong]):
-        return f"The file's layers are {ratio:g} times as wide: build the architecture with that width."
-    return ""
-
-
-def _width_ratio(shapes: list[tuple[torch.Size, torch.Size]]) -> float | None:
-    """The factor between the two that most of the differing axes have, if there is one."""
-    ratios = Counter(b / a for old, new in shapes for a, b in zip(old, new, strict=False) if a != b and a)
-    if not ratios:
-        return None
-    ratio, count = ratios.most_common(1)[0]
-    return ratio if 2 * count > ratios.total() else None
 
 
 class Metadata(NamedTuple):
@@ -191,7 +201,7 @@ def mode_metadata(path: str | Path) -> Metadata:
     Raises:
         ValueError: for a file that is missing or damaged.
     """
-    if Path(path).suffix != ".safetensors":
+    if Path(path).suffix.lower() != ".safetensors":
         return Metadata({}, 0)
     try:
         with safe_open(path, framework="np") as file:
