@@ -21,7 +21,7 @@ _PUBLIC = {
     "checkpoints": ["ModeSet", "catalogue", "load_params", "open_checkpoints", "open_modes", "save_params"],
     "hypercube": ["combine", "sample_coefficients"],
     "evaluation": ["evaluate"],
-    "alignment": ["Alignment", "align", "align_many", "perturb_alignment"],
+    "alignment": ["Alignment", "align", "align_many", "align_modes", "perturb_alignment"],
     "training": ["train_modes"],
     "sweep": [
         "iter_perturbation",

@@ -61,7 +61,9 @@ app.add_typer(modes_app, name="modes")
 _ARCHITECTURE = typer.Option(help="mlp, convnet, resnet …, torchvision:resnet18, or package.module:factory.")
 _OPTION = typer.Option(help="Of the architecture: NAME=VALUE as in TOML, such as num_classes=10. May be repeated.")
 _DATA = typer.Option(help="A data set by name, or a .npz or .pt file with x_train, y_train, x_test, y_test.")
-_SCALE = typer.Option(help="Normalisation of a data file: of pixel/255, once or once per channel.")
+_SCALE = typer.Option(
+    help="Normalisation of a data file: of pixel/255 for uint8; floats are used as they are. Repeated per channel."
+)
 _TRUST = typer.Option("--trust-code", help="Allow an architecture package.module:factory, which runs that code.")
 
 
@@ -78,8 +80,11 @@ def modes(context: typer.Context):
 
     table = Table("name", "architecture", "parameters", "data", "test accuracy", title="Mode sets", box=None)
     for name, folder in catalogue().items():
-        recipe = read_recipe(folder / "recipe.toml")
-        table.add_row(name, recipe.architecture_text, *_size_and_accuracies(folder, recipe))
+        try:
+            recipe = read_recipe(folder / "recipe.toml")
+            table.add_row(name, recipe.architecture_text, *_size_and_accuracies(folder, recipe))
+        except ValueError as error:
+            table.add_row(name, f"cannot be opened: {error}")
     Console(width=None if sys.stdout.isatty() else 160).print(table, markup=False)
 
 
@@ -122,7 +127,7 @@ def modes_add(
     if len(checkpoints) == 1 and "=" not in checkpoints[0]:
         opened = open_modes(checkpoints[0], root, **given, trust_code=trust_code)
     else:
-        files = dict(_mode_file(text) for text in checkpoints)
+        files = _mode_files(checkpoints)
         if len(given) < 2:
             raise ValueError("--architecture and --data must be given, such as torchvision:resnet18 and cifar10.")
         opened = open_checkpoints(name, files, **given, root=root, trust_code=trust_code)
@@ -138,11 +143,16 @@ def modes_add(
     typer.echo(f"wrote {folder}")
 
 
-def _mode_file(text: str) -> tuple[str, Path]:
-    mode, equals, path = text.partition("=")
-    if not mode or not equals or not path:
-        raise ValueError(f"a checkpoint is given as MODE=FILE, such as A=run1/last.pt, got '{text}'.")
-    return mode, Path(path)
+def _mode_files(texts: list[str]) -> dict[str, Path]:
+    files: dict[str, Path] = {}
+    for text in texts:
+        mode, equals, path = text.partition("=")
+        if not mode or not equals or not path:
+            raise ValueError(f"a checkpoint is given as MODE=FILE, such as A=run1/last.pt, got '{text}'.")
+        if mode in files:
+            raise ValueError(f"mode {mode} is given twice, '{files[mode]}' and '{path}'. Give every mode its own name.")
+        files[mode] = Path(path)
+    return files
 
 
 @app.command()
@@ -199,6 +209,7 @@ def align(
     seed: Annotated[int, typer.Option(help="Order of the groups and random starts.")] = 0,
     restarts: Annotated[int, typer.Option(help="Starts of weight or universe matching; the best is taken.")] = 1,
     out: Annotated[Path | None, typer.Option(help="Where to save the aligned B; ends in .safetensors.")] = None,
+    root: Annotated[Path | None, _ROOT] = None,
     trust_code: Annotated[bool, _TRUST] = False,
 ):
     """Permute the units of one mode onto those of another, and say what the matching reached.
@@ -211,8 +222,10 @@ def align(
 
     if out is not None:
         check_path(out, ".safetensors")
-    opened = open_modes(modes, trust_code=trust_code or None)
-    options = {"restarts": restarts} if restarts > 1 or "restarts" in takes(method) else {}
+    opened = open_modes(modes, root, trust_code=trust_code or None)
+    if restarts != 1 and "restarts" not in takes(method):
+        raise ValueError(f"--restarts is for weight_matching and universe; {method} has none.")
+    options = {"restarts": restarts} if "restarts" in takes(method) else {}
     alignment = align_modes(opened, a, b, method, seed, **options)
     before, after = (
         matching_objective(opened.spec, opened.mode(a), params) for params in (opened.mode(b), alignment.params)
@@ -281,26 +294,31 @@ def _option(field: Field, help_text: str) -> inspect.Parameter:
 
 def _sweep_command(name: str) -> Callable[..., None]:
     """The command of a sweep: its options are the fields of the sweep's class."""
+    from modecomb_viz.alignment import METHODS
     from modecomb_viz.sweep import SWEEPS
 
     sweep = SWEEPS[name]
     texts = _attribute_help(sweep)
+    texts["alignment"] = f"{texts.get('alignment', '').rstrip('.')}: {', '.join(METHODS)}."
     options = [_option(field, texts.get(field.name, "")) for field in fields(sweep)]
 
-    def command(modes: str, out: Path, trust_code: bool, **settings: Any):
+    def command(modes: str, out: Path, root: Path | None, trust_code: bool, **settings: Any):
         from modecomb_viz.checkpoints import open_modes
         from modecomb_viz.results import check_path, save
 
         check_path(out, ".nc")
         chosen = {key: _SPECIAL[key][1](value) if key in _SPECIAL else value for key, value in settings.items()}
         made = sweep(**chosen)
-        dataset = _run(made, open_modes(modes, trust_code=trust_code or None))
+        dataset = _run(made, open_modes(modes, root, trust_code=trust_code or None))
         typer.echo(f"wrote {save(dataset, out)} in {dataset.attrs['wall_time']:.3g} s of computing")
 
     required = [
         inspect.Parameter("modes", inspect.Parameter.KEYWORD_ONLY, annotation=Annotated[str, _MODES]),
         inspect.Parameter(
             "out", inspect.Parameter.KEYWORD_ONLY, annotation=Annotated[Path, typer.Option(help="Result; ends in .nc.")]
+        ),
+        inspect.Parameter(
+            "root", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[Path | None, _ROOT]
         ),
         inspect.Parameter(
             "trust_code", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=Annotated[bool, _TRUST]
@@ -327,6 +345,7 @@ def report(
     splits: Annotated[list[str], typer.Option(help="For --standard: test, train or both.")] = ["test"],  # noqa: B006
     resolution: Annotated[int, typer.Option(help="For --standard: points per side of the map.")] = 33,
     title: Annotated[str | None, typer.Option(help="Heading of the page.")] = None,
+    root: Annotated[Path | None, _ROOT] = None,
     trust_code: Annotated[bool, _TRUST] = False,
 ):
     """Write one HTML page that opens without a network and keeps its sliders.
@@ -347,7 +366,7 @@ def report(
         from modecomb_viz.checkpoints import open_modes
         from modecomb_viz.sweep import standard_sweeps
 
-        opened = open_modes(standard, trust_code=trust_code or None)
+        opened = open_modes(standard, root, trust_code=trust_code or None)
         datasets = [_run(sweep, opened) for sweep in standard_sweeps(splits, resolution)]
     save_report(datasets, out, title=title or f"Mode combinability of {standard or 'stored results'}")
     typer.echo(f"wrote {out} ({out.stat().st_size / 2**20:.1f} MiB)")

@@ -13,6 +13,7 @@ import typer
 import xarray as xr
 
 import modecomb_viz as mc
+from modecomb_viz.alignment import METHODS
 from modecomb_viz.checkpoints import catalogue
 from modecomb_viz.cli import app, main
 from modecomb_viz.sweep import SWEEPS
@@ -39,6 +40,23 @@ def test_modes_are_listed(run):
         (row,) = [line for line in out.splitlines() if line.strip().startswith(name)]
         assert "digits" in row
         assert all(f"{mode} 0.9" in row for mode in "ABC")
+
+
+def test_a_broken_set_leaves_the_others_listed(run, tmp_path, monkeypatch):
+    monkeypatch.setenv("MODECOMB_MODES", str(tmp_path))
+    for name, text in {"toml": "x =", "nameless": 'description=""\ndata="digits"\n[architecture]\na=1\n'}.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "recipe.toml").write_text(text)
+    code, out, _ = run("modes")
+    assert code == 0
+    assert out.count("cannot be opened") == 2
+    assert "needs a name" in " ".join(out.split())
+    assert all(name in out for name in catalogue())
+
+
+def test_a_help_text_lists_the_methods(run):
+    _, out, _ = run("segment", "--help")
+    assert all(method in out for method in METHODS)
 
 
 @pytest.mark.parametrize("name", list(SWEEPS))
@@ -141,6 +159,7 @@ def mixed(tmp_path):
 
 OUT = ["--out", "{tmp}/x.nc"]
 DIGITS = ["--modes", "digits-mlp", *OUT]
+GIVEN = ["--architecture", "mlp", "--data", "digits"]
 
 
 @pytest.mark.parametrize(
@@ -160,6 +179,17 @@ DIGITS = ["--modes", "digits-mlp", *OUT]
         (["report", "{tmp}/none.nc", "--out", "{tmp}/x.html"], ["no result at"]),
         (["align", "--modes", "digits-mlp", "--method", "magic"], ["method", "weight_matching", "'magic'"]),
         (["train", "{tmp}/none.toml"], ["cannot read the recipe"]),
+        (
+            ["align", "--modes", "{mixed}/..", "--out", "{tmp}/x.safetensors"],
+            ["no recipe.toml", "`modecomb modes add`"],
+        ),
+        (["align", "--modes", "digits-mlp", "--method", "identity", "--restarts", "2"], ["--restarts is for"]),
+        (["modes", "add", "x", "A=a.pt", "A=b.pt"], ["mode A is given twice", "'a.pt'", "'b.pt'"]),
+        (["modes", "add", "x", "../../esc=a.pt", "B=b.pt", *GIVEN], ["the name of a mode", "'../../esc'"]),
+        (["modes", "add", "x", "run1/last=a.pt", "B=b.pt", *GIVEN], ["the name of a mode", "'run1/last'"]),
+        (["modes", "add", "x", "A=a.pt", "B=b.pt", *GIVEN, "--mean", "0.5", "--std", "1"], ["belong to a data file"]),
+        (["modes", "add", "x", "A=a.pt", "B=b.pt", *GIVEN, "--option", "name=mlp"], ["'name' is given twice"]),
+        (["modes", "add", "x", "A=a.pt", "B=b.pt", *GIVEN, "--option", "seed=3"], ["does not take", "seed"]),
     ],
 )
 def test_bad_input_is_explained_without_a_traceback(run, tmp_path, mixed, arguments, words):
