@@ -341,6 +341,7 @@ class Explorer(pn.viewable.Viewer):
         )
         self._faults: list[str] = []
         self.results.param.watch(self._show_errors, ["error"])
+        self.state.param.watch(self._show_errors, ["refusal"])
         self.state.param.watch(self._show_warning, ["modes_name", "repair"])
         self._show_errors()
         self._show_warning()
@@ -353,7 +354,7 @@ class Explorer(pn.viewable.Viewer):
         self._show_errors()
 
     def _show_errors(self, *events: param.parameterized.Event):
-        texts = [*self._faults, *filter(None, [self.results.error])]
+        texts = [*self._faults, *filter(None, [self.state.refusal, self.results.error])]
         self.alert.param.update(object="  \n".join(map(escape, texts)), visible=bool(texts))
 
     def _show_warning(self, *events: param.parameterized.Event):
@@ -378,7 +379,8 @@ class Explorer(pn.viewable.Viewer):
         return pn.Row(pn.Column(self.controls, width=300), self.main, sizing_mode="stretch_width")
 
 
-def error_page(error: ValueError) -> pmui.Page:
+def error_page(error: BaseException) -> pmui.Page:
     """A page that says why the explorer could not start."""
-    alert = pmui.Alert(object=escape(str(error)), severity="error", sizing_mode="stretch_width")
+    text = str(error) if isinstance(error, ValueError) else f"The explorer failed: {type(error).__name__}: {error}"
+    alert = pmui.Alert(object=escape(text), severity="error", sizing_mode="stretch_width")
     return pmui.Page(title="modecomb_viz", main=[alert])

@@ -130,11 +130,14 @@ class ExplorerState(param.Parameterized):
     split = param.Selector(objects=["test", "train"], default="test", doc="The data it is measured on.")
     log_scale = param.Boolean(False, label="Logarithmic loss", doc="Logarithmic colours of the loss map.")
 
+    refusal = param.String("", doc="Why the modes that were chosen last cannot be shown; empty when they can.")
+
     def __init__(self, modes: ModeSet | str = "digits-mlp", **choices: Any):
         if isinstance(modes, str) and modes not in catalogue():
             modes = open_shared(modes)
         own = modes if isinstance(modes, ModeSet) else None
         self._own = {own.name: own} if own else {}
+        self._opened = own.name if own else modes
         super().__init__()
         self.param.modes_name.objects = list(dict.fromkeys([*self._own, *catalogue()]))
         self.modes_name = own.name if own else modes
@@ -147,7 +150,16 @@ class ExplorerState(param.Parameterized):
 
     @param.depends("modes_name", watch=True)
     def _offer_modes(self):
-        names = list(self.modes.params)
+        """Offer what the chosen set has; a set that cannot be opened is refused, and the one before comes back."""
+        try:
+            names = list(self.modes.params)
+        except ValueError as error:
+            if self.modes_name == self._opened:
+                raise
+            self.modes_name = self._opened
+            self.refusal = str(error)
+            return
+        self._opened, self.refusal = self.modes_name, ""
         layers = len(self.modes.spec.layer_names)
         for i, mode in enumerate("abc"):
             self.param[mode].objects = names
@@ -174,10 +186,9 @@ class ExplorerState(param.Parameterized):
         return faults
 
     def _choose(self, name: str, text: str):
-        if name not in self.param or name == "name":
-            raise ValueError(
-                f"there is no choice '{name}'. The choices are {', '.join(sorted(set(self.param) - {'name'}))}."
-            )
+        if name not in self.param or name in ("name", "refusal"):
+            choices = ", ".join(sorted(set(self.param) - {"name", "refusal"}))
+            raise ValueError(f"there is no choice '{name}'. The choices are {choices}.")
         declared, kept = self.param[name], f"It stays at {getattr(self, name)}."
         try:
             if isinstance(declared, param.Selector):
@@ -190,6 +201,8 @@ class ExplorerState(param.Parameterized):
             options = declared.objects if isinstance(declared, param.Selector) else ["true", "false"]
             raise ValueError(f"{name} must be one of {', '.join(map(str, options))}, got '{text}'. {kept}") from None
         except ValueError:
+            if isinstance(declared, param.Selector):
+                raise
             low, high = declared.bounds
             kind = "a whole number" if isinstance(declared, param.Integer) else "a number"
             raise ValueError(f"{name} must be {kind} from {low:g} to {high:g}, got '{text}'. {kept}") from None
