@@ -299,6 +299,12 @@ def make_repair(
     if method == "batchnorm" and not places:
         name = type(network).__name__
         raise ValueError(f"repair 'batchnorm' needs a network with BatchNorm; {name} has none. Use 'repair' or 'none'.")
+    if method == "repair" and not places:
+        name = type(network).__name__
+        raise ValueError(
+            f"repair 'repair' needs modules whose output units it can measure, linear layers, convolutions or "
+            f"BatchNorm before the last; {name} has none. Use 'none'."
+        )
     model = Repaired(network, places).to(batch.x.device, batch.x.dtype)
     return Repair(method, model, spec, batch, strategy, points_at_once)
 

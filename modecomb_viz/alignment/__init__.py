@@ -104,7 +104,8 @@ def _check(spec: PermutationSpec, params: Params, name: str):
     if broken := [key for key, tensor in params.items() if not tensor.isfinite().all()]:
         raise ValueError(
             f"{name} has values that are not finite in {', '.join(map(repr, broken[:5]))}. "
-            "Did its training diverge? A matching of NaN means nothing."
+            "Did its training diverge? A matching of NaN means nothing. A constant such as a mask of −∞ must stay "
+            "out of the state dict: register_buffer(…, persistent=False)."
         )
 
 

@@ -60,6 +60,8 @@ def unit_correlation(
     as a residual stream, gets the mean of their correlations. Examples are read batch by batch and only sums are
     kept, so x may have any length.
     """
+    if batch < 1 or not len(x):
+        raise ValueError(f"batch must be at least 1 and x hold an example, got {batch} and {len(x)} examples.")
     device = x.device
     reader = Activations(model, spec)
     weights = [{name: t.to(device, torch.float32) for name, t in params.items()} for params in (params_a, params_b)]

@@ -47,6 +47,11 @@ def sinkhorn(
     Source: Peña, Medeiros, Dubail, Aminbeidokhti, Granger, Pedersoli, "Re-basin via implicit Sinkhorn
     differentiation", CVPR 2023; here the normalisation is differentiated step by step.
     """
+    if len(x) != len(y) or not len(y) or batch < 1:
+        raise ValueError(
+            f"sinkhorn needs a label for every example and batches of at least 1; got {len(x)} examples, {len(y)} "
+            f"labels and batch {batch}."
+        )
     network, generator = _with_batch_statistics(model), torch.Generator().manual_seed(seed)
     params_a, params_b = ({name: t.to(x) for name, t in params.items()} for params in (params_a, params_b))
     start = weight_matching(spec, params_a, params_b, seed=seed).permutation

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from modecomb_viz.alignment.base import Matching, assign, matched_names
 from modecomb_viz.alignment.soft import apply_matrices, harden, matrix_of
-from modecomb_viz.alignment.weights import coordinate_ascent
+from modecomb_viz.alignment.weights import check_restarts, coordinate_ascent
 from modecomb_viz.permutation import (
     Params,
     PermutationSpec,
@@ -55,6 +55,7 @@ def find_universe(
 
     Source: Crisostomi, Fumero, Baieri, Bernard, Rodolà, "C²M³: Cycle-Consistent Multi-Model Merging", NeurIPS 2024.
     """
+    check_restarts(restarts)
     names = matched_names(spec)
     part = restrict(spec, names)
     weights = {model: {name: params[name].double().cpu() for name in names} for model, params in models.items()}
@@ -128,7 +129,9 @@ def _between(current: Mapping, target: Mapping, step: float) -> dict:
 
 def _best_step(spec: PermutationSpec, current: Mapping, target: Mapping, weights: Mapping[str, Params]) -> float:
     """The best step in [0, 1], exactly: the objective is a polynomial in it, of twice the axes that move together."""
-    degree = 2 * max(sum(entry is not None for entry in axes) for axes in spec.axes_to_perm.values())
+    degree = 2 * max((sum(entry is not None for entry in axes) for axes in spec.axes_to_perm.values()), default=0)
+    if not degree:
+        return 0.0
     steps = 0.5 - 0.5 * np.cos(np.pi * np.arange(degree + 1) / degree)
     values = [_together(spec, _between(current, target, float(step)), weights).item() for step in steps]
     polynomial = np.polynomial.Polynomial.fit(steps, values, degree)

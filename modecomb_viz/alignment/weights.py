@@ -13,7 +13,7 @@ from modecomb_viz.permutation import (
     restrict,
 )
 
-__all__ = ["coordinate_ascent", "weight_matching"]
+__all__ = ["check_restarts", "coordinate_ascent", "weight_matching"]
 
 
 def weight_matching(
@@ -33,8 +33,7 @@ def weight_matching(
 
     Source: Ainsworth, Hayase, Srinivasa, "Git Re-Basin", ICLR 2023, algorithm 1.
     """
-    if restarts < 1:
-        raise ValueError(f"restarts must be at least 1, got {restarts}.")
+    check_restarts(restarts)
     starts = [identity_permutation(spec), *(random_permutation(spec, seed + r) for r in range(1, restarts))]
     runs = [
         coordinate_ascent(spec, params_a, params_b, start, torch.Generator().manual_seed(seed + r), max_sweeps)
@@ -42,6 +41,12 @@ def weight_matching(
     ]
     best = max(runs, key=lambda run: run.objective[-1])
     return best._replace(restarts=tuple(run.objective[-1] for run in runs))
+
+
+def check_restarts(restarts: int):
+    """Raise a ValueError unless there is at least one start."""
+    if restarts < 1:
+        raise ValueError(f"restarts must be at least 1, got {restarts}.")
 
 
 def coordinate_ascent(
