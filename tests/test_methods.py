@@ -180,6 +180,15 @@ def test_sinkhorn_lowers_the_loss_of_the_midpoint(digits):
     assert aligned.objective[-1] < aligned.objective[0]
 
 
+@pytest.mark.parametrize("method", METHODS)
+def test_where_nothing_is_free_every_method_gives_the_identity(method):
+    model, x = torch.nn.Sequential(torch.nn.Linear(4, 3)).eval(), torch.randn(8, 4)
+    spec, params = mc.trace_permutation_spec(model, x), dict(model.state_dict())
+    data = {"model": model, "x": x, "y": torch.arange(8) % 3}
+    needed = {name: value for name, value in data.items() if name in takes(method)}
+    assert mc.align(spec, params, params, method, **needed).permutation == {}
+
+
 # what is refused
 
 
@@ -197,6 +206,13 @@ def test_widths_must_agree(digits):
         (lambda s, a, m: mc.align(s, a, a, "magic"), ["method must be one of weight_matching", "'magic'"]),
         (lambda s, a, m: mc.align(s, a, a, "activation_matching"), ["needs model, x"]),
         (lambda s, a, m: mc.align(s, a, a, "weight_matching", x=1), ["does not take x", "restarts"]),
+        (lambda s, a, m: mc.align(s, a, a, "universe", restarts=0), ["restarts must be at least 1"]),
+        (lambda s, a, m: mc.align_modes(m, "A", "B", "activation_matching", batch=0), ["batch must be at least 1"]),
+        (
+            lambda s, a, m: mc.align(s, a, a, "sinkhorn", model=m.model, x=m.test.x, y=m.test.y[:5]),
+            ["a label for every example", "360 examples, 5 labels"],
+        ),
+        (lambda s, a, m: mc.align(s, a, a | {"fc1.bias": a["fc1.bias"] / 0}), ["not finite", "persistent=False"]),
         (lambda s, a, m: mc.align_many(s, {"A": a}), ["at least two models", "got A"]),
         (lambda s, a, m: mc.align_many(s, {"A": a, "B": a}, reference="Z"), ["reference 'Z'"]),
         (lambda s, a, m: align_modes(m, "A", "Z"), ["no mode 'Z'"]),

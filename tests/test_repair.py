@@ -212,4 +212,7 @@ def test_what_cannot_be_repaired_is_explained(digits):
     twice, x = Twice().eval(), torch.randn(8, 4)
     with explains("'fc' runs 2 times"):
         make_repair("repair", twice, mc.trace_permutation_spec(twice, x), Split(x, torch.zeros(8, dtype=torch.int64)))
+    single = nn.Sequential(nn.Linear(4, 3)).eval()
+    with explains("'repair' needs modules whose output units", "Sequential has none"):
+        make_repair("repair", single, mc.trace_permutation_spec(single, x), Split(x, torch.zeros(8, dtype=torch.int64)))
     assert set(REPAIRS) == {"none", "batchnorm", "repair", "temperature"}

@@ -95,6 +95,8 @@ def _pairs(moved: list[dict[str, Tensor]]) -> Tensor:
 def _run(
     spec: PermutationSpec, weights: Mapping[str, Params], start: Mapping, max_steps: int, tolerance: float
 ) -> Universe:
+    if not spec.sizes:  # nothing is free
+        return Universe({model: {} for model in start}, (_agreement(spec, start, weights),), ())
     current = {model: {group: matrix_of(p) for group, p in groups.items()} for model, groups in start.items()}
     trace = [_together(spec, current, weights).item()]
     for _ in range(max_steps):
@@ -129,9 +131,7 @@ def _between(current: Mapping, target: Mapping, step: float) -> dict:
 
 def _best_step(spec: PermutationSpec, current: Mapping, target: Mapping, weights: Mapping[str, Params]) -> float:
     """The best step in [0, 1], exactly: the objective is a polynomial in it, of twice the axes that move together."""
-    degree = 2 * max((sum(entry is not None for entry in axes) for axes in spec.axes_to_perm.values()), default=0)
-    if not degree:
-        return 0.0
+    degree = 2 * max(sum(entry is not None for entry in axes) for axes in spec.axes_to_perm.values())
     steps = 0.5 - 0.5 * np.cos(np.pi * np.arange(degree + 1) / degree)
     values = [_together(spec, _between(current, target, float(step)), weights).item() for step in steps]
     polynomial = np.polynomial.Polynomial.fit(steps, values, degree)
