@@ -140,23 +140,26 @@ class ExplorerState(param.Parameterized):
         self._opened = own.name if own else modes
         super().__init__()
         self.param.modes_name.objects = list(dict.fromkeys([*self._own, *catalogue()]))
-        self.modes_name = own.name if own else modes
+        self.modes_name = self._opened
+        self.param.watch(self._return, ["modes_name"], precedence=100)
         self.param.update(choices)
 
     @property
     def modes(self) -> ModeSet:
-        """The chosen mode set."""
-        return self._own.get(self.modes_name) or open_shared(self.modes_name)
+        """The chosen mode set; that before, while a choice is refused."""
+        return self._open(self._opened)
+
+    def _open(self, name: str) -> ModeSet:
+        return self._own.get(name) or open_shared(name)
 
     @param.depends("modes_name", watch=True)
     def _offer_modes(self):
-        """Offer what the chosen set has; a set that cannot be opened is refused, and the one before comes back."""
+        """Offer what the chosen set has; a set that cannot be opened is refused."""
         try:
-            names = list(self.modes.params)
+            names = list(self._open(self.modes_name).params)
         except ValueError as error:
             if self.modes_name == self._opened:
                 raise
-            self.modes_name = self._opened
             self.refusal = str(error)
             return
         self._opened, self.refusal = self.modes_name, ""
@@ -171,6 +174,12 @@ class ExplorerState(param.Parameterized):
         self.param.repair.objects = offered
         if self.repair not in offered:
             self.repair = "none"
+
+    def _return(self, *events: param.parameterized.Event):
+        """Last of all that listens to a choice of modes: where it was refused, the name of those before comes back."""
+        if self.modes_name != self._opened:
+            refusal, self.modes_name = self.refusal, self._opened
+            self.refusal = refusal
 
     def choose(self, choices: Mapping[str, str]) -> list[str]:
         """Set parameters from text, as in the query of a URL: ``{"strength": "0.3", "plane": "random"}``.

@@ -58,7 +58,7 @@ def test_only_controls_with_an_effect_are_shown(explorer):
 
 
 def test_every_choice_has_a_control_with_help(explorer):
-    choices = set(explorer.state.param) - {"name"}
+    choices = set(explorer.state.param) - {"name", "refusal"}
     assert set(explorer.controls.widgets) == choices
     assert all(widget.description for widget in explorer.controls.widgets.values())
 

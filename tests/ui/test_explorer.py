@@ -98,6 +98,36 @@ def test_unknown_modes_are_said_in_the_page(serve, page, deep):
     assert deep.texts("p b") == []
 
 
+@pytest.mark.parametrize("arguments", [["--mean", "half"], ["--magic"], ["--architecture", "mlp", "--option", "a"]])
+def test_wrong_arguments_are_said_in_the_page_and_the_server_stays(serve, page, deep, arguments):
+    server = serve("apps/explorer.py", *arguments)
+    for _ in range(2):
+        page.goto(server.url)
+        deep.wait("deep(document, '.MuiAlert-message, p').length > 0")
+    said = " ".join(deep.texts(".MuiAlert-message, p"))
+    assert "after --args" in said or "NAME=VALUE" in said
+    assert server.troubles() == []
+
+
+def test_modes_that_need_trust_are_refused_and_the_others_stay(serve, page, deep, tmp_path, monkeypatch):
+    monkeypatch.setenv("MODECOMB_MODES", str(tmp_path))
+    folder = shutil.copytree(catalogue()["digits-mlp"], tmp_path / "own")
+    text = (folder / "recipe.toml").read_text()
+    (folder / "recipe.toml").write_text(text.replace('name = "mlp"', 'name = "mynets:make"'))
+    server = serve("apps/explorer.py")
+    page.goto(f"{server.url}?modes_name=own&resolution=9&draws=8")
+    deep.wait_until_complete()
+    deep.wait("deep(document, '.MuiAlert-message, p').some((e) => e.textContent.includes('would run the code of'))")
+    assert deep.texts("[role=combobox]")[0] == "digits-mlp"
+    page.goto(f"{server.url}?resolution=9&draws=8")
+    deep.wait_until_complete()
+    page.locator("[role=combobox]").first.click()
+    page.locator("li", has_text="own").click(timeout=10_000)
+    deep.wait("deep(document, '.MuiAlert-message, p').some((e) => e.textContent.includes('would run the code of'))")
+    deep.wait("deep(document, '[role=combobox]')[0].textContent === 'digits-mlp'")
+    assert server.troubles() == []
+
+
 def test_weights_of_another_architecture_are_said_in_the_page(serve, page, deep, tmp_path):
     folder = shutil.copytree(catalogue()["digits-mlp"], tmp_path / "mixed")
     shutil.copy(catalogue()["digits-convnet"] / "B.safetensors", folder)
