@@ -28,12 +28,14 @@ __all__ = [
     "Law",
     "Parameter",
     "Plane",
+    "Points",
     "check_granularity",
     "check_law",
     "combine",
     "expand",
     "grid_axis",
     "layer_mask",
+    "mixed",
     "random_plane",
     "sample_coefficients",
     "segment",
@@ -278,17 +280,60 @@ def combine(params_a: Params, params_b: Params, coefficients: Coefficients) -> d
     Computed as a linear interpolation from the nearer end, which is exact at Λ = 0, at Λ = 1 and for
     Θ_A = Θ_B. Nothing is clipped: outside the cube a mixed running variance may be negative.
     """
-    return {
-        name: torch.lerp(a[None], params_b[name][None], _like(coefficients[name], a)) for name, a in params_a.items()
-    }
+    points = Points((params_a, params_b), (coefficients,))
+    return {name: points.weight(name) for name in params_a}
 
 
-def _like(coefficient: Tensor, tensor: Tensor) -> Tensor:
-    """The coefficient on the tensor's device, with the whole shape (lerp broadcasts, but slower)."""
-    return coefficient.to(tensor).expand(len(coefficient), *tensor.shape)
+def mixed(ends: Sequence[Tensor], coefficients: Sequence[Tensor]) -> Tensor:
+    """(1 − Σ Λ_k) ⊙ T_A + Σ Λ_k ⊙ T_k; with two ends, exact at Λ = 0 and at Λ = 1."""
+    first, *others = ends
+    if len(others) == 1:
+        return torch.lerp(first, others[0], coefficients[0])
+    total = (1 - sum(coefficients)) * first
+    for coefficient, other in zip(coefficients, others, strict=True):
+        total = torch.addcmul(total, coefficient, other)
+    return total
 
 
 @dataclass(frozen=True)
+class Points:
+    """Networks, described: Θ_A + Σ_k Λ_k ⊙ (Θ_k − Θ_A), and tensors that are given outright.
+
+    Attributes:
+        ends: Θ_A and the other ends.
+        coefficients: of every other end, per tensor ``[point, …]``, broadcastable against ``[point, *shape]``.
+        given: tensors ``[point, *shape]`` that are no mixture of ends, such as statistics that were measured again.
+    """
+
+    ends: tuple[Params, ...]
+    coefficients: tuple[Coefficients, ...]
+    given: Params = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        tables = (*self.coefficients, self.given)
+        return len(next(tensor for table in tables for tensor in table.values()))
+
+    def weight(self, name: str, index: int | Tensor | slice = slice(None)) -> Tensor:
+        """A tensor of the points with these numbers; with a point axis unless there is one number."""
+        if name in self.given:
+            return self.given[name][index]
+        shape = self.ends[0][name].shape
+        shares = [self.coefficient(name, k, index) for k in range(len(self.coefficients))]
+        # lerp broadcasts its weight, but faster when told so
+        spread = [share.expand(*share.shape[: share.ndim - len(shape)], *shape) for share in shares]
+        return mixed([end[name] for end in self.ends], spread)
+
+    def coefficient(self, name: str, k: int = 0, index: int | Tensor | slice = slice(None)) -> Tensor:
+        """Λ_k of a tensor, on its device and in its type, of the points with these numbers."""
+        return self.coefficients[k][name][index].to(self.ends[0][name])
+
+    def weights(self, index: int | Tensor | slice = slice(None)) -> dict[str, Tensor]:
+        """All tensors of the points with these numbers."""
+        names = dict.fromkeys([*(self.ends[0] if self.ends else ()), *self.given])
+        return {name: self.weight(name, index) for name in names}
+
+
+@dataclass(frozen=True, eq=False)
 class Combinations:
     """A family of networks by coordinates: Θ(x) = Θ_A + Σ_k Λ_k(x) ⊙ (Θ_k − Θ_A).
 
@@ -304,15 +349,12 @@ class Combinations:
     others: tuple[Params, ...]
     coefficients: Callable[[Tensor], tuple[Coefficients, ...]]
 
+    def points(self, coordinates: Tensor) -> Points:
+        """The networks at these coordinates, described."""
+        return Points((self.params_a, *self.others), self.coefficients(coordinates))
+
     def __call__(self, coordinates: Tensor) -> dict[str, Tensor]:
-        first, *rest = self.coefficients(coordinates)
-        if not rest:
-            return combine(self.params_a, self.others[0], first)
-        (second,), (params_b, params_c) = rest, self.others
-        return {
-            name: (1 - first[name] - second[name]) * a + first[name] * params_b[name] + second[name] * params_c[name]
-            for name, a in self.params_a.items()
-        }
+        return self.points(coordinates).weights()
 
 
 def segment(params_a: Params, params_b: Params) -> Combinations:
@@ -362,7 +404,7 @@ def split_plane(params_a: Params, params_b: Params, z: Coefficients) -> Plane:
     def at(coordinates: Tensor) -> tuple[Coefficients]:
         def mixed(name: str, a: Tensor) -> Tensor:
             u, v = _columns(coordinates, a)
-            return v + (u - v) * z[name].to(a)
+            return torch.lerp(v, u, z[name].to(a))  # exactly u where z = 1, exactly v where z = 0
 
         return ({name: mixed(name, a) for name, a in params_a.items()},)
 

@@ -10,6 +10,7 @@ Source: Jordan, Sedghi, Saukh, Entezari, Neyshabur, "REPAIR", ICLR 2023.
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 import torch.nn.functional as F
@@ -18,7 +19,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
 from modecomb_viz.data import Split
-from modecomb_viz.hypercube import Coefficients, Combinations
+from modecomb_viz.hypercube import Coefficients, Combinations, Points
 from modecomb_viz.permutation import Params, PermutationSpec
 
 __all__ = ["REPAIRS", "Repair", "has_batch_norm", "make_repair"]
@@ -128,29 +129,26 @@ class Repair:
         state = {name: tensor for name, tensor in self.model.named_buffers() if not name.startswith("network.")}
         return {f"network.{name}": tensor for name, tensor in params.items()} | state
 
-    def points(self, family: Combinations) -> Callable[[Tensor], dict[str, Tensor]]:
+    def points(self, family: Combinations) -> "RepairedFamily":
         """The family with every point corrected."""
+        return RepairedFamily(self, family)
 
-        def at(coordinates: Tensor) -> dict[str, Tensor]:
-            parts = [self._repaired(family, part) for part in coordinates.split(self.points_at_once)]
-            return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
-
-        return at
-
-    def _repaired(self, family: Combinations, coordinates: Tensor) -> dict[str, Tensor]:
+    def corrections(self, family: Combinations, coordinates: Tensor) -> dict[str, Tensor]:
+        """What :attr:`model` has beside the mixed weights of the points, each with a leading point axis."""
         params = family(coordinates)
         targets = self._targets(family, coordinates) if self.method == "repair" else {}
         measured = self._measure(params, targets)
-        count = len(next(iter(params.values())))
-        plain = {f"network.{name}": tensor for name, tensor in params.items()}
-        for name, tensor in self.model.named_buffers():
-            if not name.startswith("network."):
-                plain[name] = tensor.expand(count, *tensor.shape)
+        found = {
+            name: tensor.expand(len(coordinates), *tensor.shape)
+            for name, tensor in self.model.named_buffers()
+            if not name.startswith("network.")
+        }
         if self.method == "temperature":
             ends = [self._statistics_of(end)["logits"] for end in (family.params_a, *family.others)]
             enough = torch.stack([F.cross_entropy(logits.double(), self.batch.y) for logits in ends]).max()
-            return plain | {"temperature": fit_temperature(measured["logits"], self.batch.y, enough)}
-        return plain | {name: tensor for name, tensor in measured.items() if name in plain}
+            return found | {"temperature": fit_temperature(measured["logits"], self.batch.y, enough)}
+        weights = {f"network.{name}" for name in params}
+        return found | {name: tensor for name, tensor in measured.items() if name in found or name in weights}
 
     def _measure(self, params: Params, targets: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Statistics, corrections and logits on the batch, each with a leading point axis."""
@@ -211,6 +209,39 @@ class Repair:
         statistics = self._measure_one(params, {}, as_it_is=True)
         self._ends.append((params, statistics))
         return statistics
+
+
+@dataclass(frozen=True, eq=False)
+class RepairedFamily:
+    """A family whose points are measured and corrected; calling it gives weights with a leading point axis."""
+
+    repair: Repair
+    family: Combinations
+
+    @property
+    def described_at_once(self) -> int:
+        """How many points are measured together."""
+        return self.repair.points_at_once
+
+    def points(self, coordinates: Tensor) -> Points:
+        """The points with the names of :attr:`Repair.model`, and their corrections."""
+        parts = [self.repair.corrections(self.family, part) for part in coordinates.split(self.repair.points_at_once)]
+        given = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+        plain = self.family.points(coordinates)
+        ends, coefficients = (
+            tuple({f"network.{name}": tensor for name, tensor in table.items()} for table in tables)
+            for tables in (plain.ends, plain.coefficients)
+        )
+        return Points(ends, coefficients, given)
+
+    def __call__(self, coordinates: Tensor) -> dict[str, Tensor]:
+        return self.points(coordinates).weights()
+
+
+@lru_cache(maxsize=8)
+def _repairable(network: nn.Module, places: tuple[_Place, ...]) -> Repaired:
+    """The network with room for corrections, made once."""
+    return Repaired(network, list(places))
 
 
 def _statistics(made: Tensor, axis: int) -> tuple[Float[Tensor, " unit"], Float[Tensor, " unit"]]:
@@ -305,7 +336,7 @@ def make_repair(
             f"repair 'repair' needs modules whose output units it can measure, linear layers, convolutions or "
             f"BatchNorm before the last; {name} has none. Use 'none'."
         )
-    model = Repaired(network, places).to(batch.x.device, batch.x.dtype)
+    model = _repairable(network, tuple(places)).to(batch.x.device, batch.x.dtype)
     return Repair(method, model, spec, batch, strategy, points_at_once)
 
 

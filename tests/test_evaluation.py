@@ -1,5 +1,7 @@
 """Evaluating many points at once gives what one network at a time gives."""
 
+import json
+
 import numpy as np
 import pytest
 import reference
@@ -23,7 +25,7 @@ def problem(case, points=5, dtype=torch.float64):
 
 
 @pytest.mark.parametrize("case", SMALL, ids=lambda case: case.name)
-@pytest.mark.parametrize("strategy", ["loop", "vmap"])
+@pytest.mark.parametrize("strategy", ["loop", "vmap", "module"])
 def test_many_at_once_equal_one_by_one(case, strategy):
     model, stacked, split = problem(case)
     got = evaluate(model, stacked, split, ("loss", "accuracy", "logits"), strategy=strategy)
@@ -60,9 +62,13 @@ def fits(model, params, split, memory):
     return True
 
 
-def test_plan_ignores_views_and_keeps_the_digits_whole(digits):
-    plan = make_plan(digits.model, digits.params["A"], digits.test)
-    assert (plan.strategy, plan.points, plan.examples) == ("loop", 1, len(digits.test.y))
+def test_a_plan_can_be_replayed_to_the_bit(digits):
+    found = mc.sweep_plane(digits, resolution=5)
+    again = mc.sweep_plane(digits, resolution=5, plan=json.loads(found.attrs["plan"]))
+    assert np.array_equal(found.loss, again.loss)
+    forced = mc.sweep_plane(digits, resolution=5, plan={"strategy": "vmap", "points": 3, "examples": 50})
+    assert json.loads(forced.attrs["plan"])["points"] == 3
+    np.testing.assert_allclose(forced.loss, found.loss, rtol=2e-6)
 
 
 def test_order_of_the_data_does_not_matter(digits):
@@ -105,7 +111,7 @@ def test_nothing_is_changed(digits):
     [
         ({"quantities": ("los",)}, ["los", "loss, accuracy, logits"]),
         ({"device": "gpu"}, ["'gpu'", "'cpu', 'cuda'"]),
-        ({"strategy": "magic"}, ["'loop' or 'vmap'", "'magic'"]),
+        ({"strategy": "magic"}, ["'loop', 'vmap', 'module'", "'magic'"]),
         ({"max_memory": 10}, ["max_memory = 10 bytes", "which needs"]),
     ],
 )

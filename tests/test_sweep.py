@@ -153,7 +153,7 @@ def test_split_plane_through_a_draw(digits):
 def test_split_plane_through_layers(digits, z):
     plane = mc.sweep_plane(digits, resolution=3, z=z)
     ends = mc.sweep_segment(digits, points=3)
-    np.testing.assert_array_equal(np.diagonal(plane.loss.values[0]), ends.loss.values[0])
+    np.testing.assert_allclose(np.diagonal(plane.loss.values[0]), ends.loss.values[0], rtol=1e-6)
 
 
 def test_random_plane_meets_the_midpoint(digits):
@@ -185,8 +185,10 @@ def test_perturbation_reports_what_it_did(digits):
     dataset = mc.sweep_perturbation(digits, [0.0, 0.5, 1.0], repeats=2, kind="shuffle")
     assert dataset.churn.values[:, 0].tolist() == [0.0, 0.5, 1.0]
     assert dataset.objective_lost.values[0].tolist() == [0.0, 0.0]
-    np.testing.assert_array_equal(
-        dataset.loss.sel(strength=0), dataset.reference_loss.sel(reference="midpoint").values[:, None].repeat(2, 1)
+    np.testing.assert_allclose(
+        dataset.loss.sel(strength=0),
+        dataset.reference_loss.sel(reference="midpoint").values[:, None].repeat(2, 1),
+        rtol=1e-6,
     )
 
 

@@ -26,9 +26,11 @@ from modecomb_viz.alignment import (
 from modecomb_viz.checkpoints import ModeSet
 from modecomb_viz.data import Split
 from modecomb_viz.evaluation import (
+    Engine,
     Plan,
+    check_plan,
     check_precision,
-    evaluate_steps,
+    make_engine,
     make_plan,
     near,
     place,
@@ -96,7 +98,9 @@ class Sweep:
         perturbation_seed: of the units that are moved, or of the noise.
         device: default: the GPU if there is one.
         precision: "float32" or "float64".
-        max_memory: bytes of weights and activations held at once.
+        max_memory: bytes of weights, activations and shared results held at once; by default a share of what is free.
+        plan: forces how the evaluation is cut, such as ``{"strategy": "vmap"}``; the attribute ``plan`` of a result
+            replays it.
 
     Raises:
         ValueError: for any setting that is not allowed.
@@ -118,6 +122,7 @@ class Sweep:
     device: str | None = None
     precision: str = "float32"
     max_memory: int | None = None
+    plan: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self):
         check_choice("alignment", self.alignment, list(METHODS))
@@ -127,6 +132,7 @@ class Sweep:
         check_precision(self.precision)
         for strength in self.strengths:
             check_strength(strength)
+        check_plan(self.plan)
         for name in ("seed", "alignment_seed", "perturbation_seed"):
             check_count(name, getattr(self, name), 0, 2**31 - 1)
         if isinstance(self.splits, str) or not self.splits:
@@ -179,6 +185,12 @@ def _aligned(modes: ModeSet, a: str, b: str, method: str, seed: int) -> Alignmen
     return align_modes(modes, a, b, method, seed)
 
 
+@lru_cache(maxsize=8)
+def _placed(model: nn.Module, device: torch.device, dtype: torch.dtype) -> nn.Module:
+    """The architecture on a device and in a type, once: what is recorded of it is kept with it."""
+    return place(model, device, dtype)
+
+
 @cache
 def _versions() -> dict[str, str]:
     packages = ("torch", "numpy", "scipy", "xarray")
@@ -199,12 +211,14 @@ class Measurement:
         self.device, self.dtype = resolve_device(sweep.device), check_precision(sweep.precision)
         self.done, self.seconds = 0, 0.0
         self.splits = {name: self._placed_split(modes.split(name)) for name in sweep.splits}
-        self.model: nn.Module = place(modes.model, self.device, self.dtype)
+        self.model = _placed(modes.model, self.device, self.dtype)
         self.params_a = self.placed(modes.mode(sweep.a))
+        split = self.splits[sweep.splits[0]]
         self.plan: Plan = make_plan(
-            self.model, self.params_a, self.splits[sweep.splits[0]], max_memory=sweep.max_memory
+            self.model, self.params_a, split, max_memory=sweep.max_memory, **check_plan(sweep.plan)
         )
         self.repair = self._prepare_repair() if sweep.repair != "none" else None
+        self._engines: dict[str, tuple[Combinations, Engine]] = {}
 
     def _prepare_repair(self) -> Repair:
         """On examples drawn from the train split with seed 0, the same for every point."""
@@ -236,23 +250,37 @@ class Measurement:
 
     def evaluate(self, family: Combinations, coordinates: Tensor) -> Generator[Progress, None, dict[str, np.ndarray]]:
         """Loss and accuracy ``[split, point]`` of a family at the coordinates, repaired as the sweep says."""
-        model, points = (self.repair.model, self.repair.points(family)) if self.repair else (self.model, family)
         values = {quantity: np.full((len(self.splits), len(coordinates)), np.nan) for quantity in QUANTITIES}
-        for row, split in enumerate(self.splits.values()):
-            steps = evaluate_steps(model, points, coordinates, split, QUANTITIES, plan=self.plan)
-            measured = yield from self._timed(steps)
+        for row, split in enumerate(self.splits):
+            measured = yield from self._timed(
+                self._engine(family, split).steps(coordinates, QUANTITIES), len(coordinates)
+            )
             for quantity, tensor in measured.items():
                 values[quantity][row] = tensor.numpy()
         return values
 
-    def _timed(self, steps: Generator[int, None, dict[str, Tensor]]) -> Generator[Progress, None, dict[str, Tensor]]:
+    def _engine(self, family: Combinations, split: str) -> Engine:
+        """The engine of a family; the last one of every split is kept, with what it has computed."""
+        known, engine = self._engines.get(split, (None, None))
+        if known is not family or engine is None:
+            model, points = self.model, family
+            if self.repair:
+                model, points = self.repair.model, self.repair.points(family)
+            engine = make_engine(model, points, self.splits[split], self.plan)
+            self._engines[split] = (family, engine)
+        return engine
+
+    def _timed(
+        self, steps: Generator[float, None, dict[str, Tensor]], points: int
+    ) -> Generator[Progress, None, dict[str, Tensor]]:
         """Pass on the steps as progress of the whole run, and add up the time spent in them alone."""
         before = self.done
         while True:
             start = time.perf_counter()
             try:
-                self.done = before + next(steps)
+                self.done = before + int(points * next(steps))
             except StopIteration as stop:
+                self.done = before + points
                 return stop.value
             finally:
                 self.seconds += time.perf_counter() - start

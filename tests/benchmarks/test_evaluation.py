@@ -1,6 +1,8 @@
 """Timed by pytest-benchmark, on demand: ``pytest tests/benchmarks --benchmark-only``."""
 
 import pytest
+import reference
+from cases import CASES
 
 import modecomb_viz as mc
 from modecomb_viz.checkpoints import catalogue
@@ -22,3 +24,16 @@ def test_combine_unit_wise(benchmark, modes):
 
 def test_map(benchmark, modes):
     benchmark.pedantic(mc.sweep_plane, (modes,), {"resolution": 9}, rounds=3)
+
+
+@pytest.fixture(params=[case for case in CASES if case.name != "vgg11"], ids=lambda case: case.name)
+def case(request):
+    return request.param
+
+
+@pytest.mark.parametrize("version", ["ours", "plain"])
+def test_weight_matching_against_the_plain_algorithm(benchmark, case, version):
+    """One run of each from the same weights; compare within an architecture (``--benchmark-group-by=param:case``)."""
+    spec, a, b = case.spec(), case.params(0), case.params(1)
+    match = mc.align if version == "ours" else reference.weight_matching
+    benchmark.pedantic(match, (spec, a, b), rounds=3, warmup_rounds=1)

@@ -1,0 +1,57 @@
+"""Loss, accuracy and logits of points, added up over chunks of examples."""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor
+
+__all__ = ["QUANTITIES", "Totals", "check_quantities"]
+
+QUANTITIES = ("loss", "accuracy", "logits")
+
+
+def check_quantities(quantities: Sequence[str]):
+    """ValueError unless all are known."""
+    if unknown := set(quantities) - set(QUANTITIES):
+        raise ValueError(f"quantities must be among {', '.join(QUANTITIES)}, got {', '.join(sorted(unknown))}.")
+
+
+class Totals:
+    """Sums over the examples seen so far, float64 on the CPU.
+
+    A network with a logit that is NaN has NaN loss and NaN accuracy.
+
+    Args:
+        points, examples: how many there will be.
+        quantities: among :data:`QUANTITIES`.
+    """
+
+    def __init__(self, points: int, examples: int, quantities: Sequence[str]):
+        self._examples, self._quantities = examples, quantities
+        self._sums = {q: torch.zeros(points, dtype=torch.float64) for q in quantities if q != "logits"}
+        self._logits: Tensor | None = None
+        self._points = points
+
+    def add(self, first: int, start: int, logits: Float[Tensor, "point example label"], y: Int[Tensor, " example"]):
+        """The logits of points ``first`` … on examples ``start`` …"""
+        points = slice(first, first + len(logits))
+        if "loss" in self._sums:
+            losses = F.cross_entropy(logits.flatten(0, 1), y.repeat(len(logits)), reduction="none")
+            self._sums["loss"][points] += losses.view(len(logits), -1).double().sum(1).cpu()
+        if "accuracy" in self._sums:
+            right = (logits.argmax(-1) == y).double()
+            broken = logits.isnan()
+            if broken.any():
+                right.masked_fill_(broken.any(-1), torch.nan)
+            self._sums["accuracy"][points] += right.sum(1).cpu()
+        if "logits" in self._quantities:
+            if self._logits is None:
+                self._logits = logits.new_empty(self._points, self._examples, logits.shape[-1], device="cpu")
+            self._logits[points, start : start + logits.shape[1]] = logits
+
+    def means(self) -> dict[str, Tensor]:
+        """Loss in nats per example and accuracy as a fraction ``[point]``; logits ``[point, example, class]``."""
+        found = {quantity: total / self._examples for quantity, total in self._sums.items()}
+        return found if self._logits is None else found | {"logits": self._logits}

@@ -1,0 +1,169 @@
+"""How an evaluation is cut: chosen by a short measurement, within a bound on memory."""
+
+import os
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.fx import GraphModule
+
+from modecomb_viz.data import Split
+from modecomb_viz.evaluation.program import Program, Unrecordable, program_of
+from modecomb_viz.permutation import Params
+
+__all__ = ["STRATEGIES", "Plan", "check_plan", "default_memory", "make_plan"]
+
+#: How points are evaluated, by name.
+STRATEGIES: dict[str, str] = {
+    "loop": "one network after another; what points share is computed once",
+    "vmap": "stacked into batched kernels; what points share is computed once",
+    "module": "one network after another, by the module itself; for networks that cannot be recorded",
+}
+
+#: Bytes of the largest tensor of one chunk of examples on a CPU: about what its caches keep.
+CACHE_SIZE = 2**20
+
+#: Chunks of examples that are measured, relative to what the caches keep.
+_CANDIDATES = (0.25, 1.0, 4.0)
+
+#: Largest number of examples at once on a GPU, and of bytes that are held by default on either.
+_MOST_EXAMPLES, _MOST_BYTES = 2048, {"cpu": 512 * 2**20, "cuda": 8 * 2**30}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How an evaluation is cut.
+
+    Attributes:
+        strategy: one of :data:`STRATEGIES`.
+        points: networks at once, under vmap.
+        examples: images at once.
+        memory: bytes of weights, activations and shared results held at once.
+        share: mix products from those with the ends where that is less work.
+    """
+
+    strategy: str
+    points: int
+    examples: int
+    memory: int
+    share: bool = True
+
+
+def check_plan(plan: Mapping[str, Any]) -> dict[str, Any]:
+    """What a recorded or written plan forces, as arguments of :func:`make_plan`.
+
+    Raises:
+        ValueError: for an unknown entry, an unknown strategy, or a number below 1.
+    """
+    known = ("strategy", "points", "examples", "share")
+    if unknown := plan.keys() - {*known, "memory", "threads"}:
+        raise ValueError(f"a plan has {', '.join(known)}; got {', '.join(sorted(unknown))}.")
+    if (strategy := plan.get("strategy")) is not None and strategy not in STRATEGIES:
+        raise ValueError(f"strategy must be one of {', '.join(map(repr, STRATEGIES))}, got {strategy!r}.")
+    for name in ("points", "examples"):
+        if (count := plan.get(name)) is not None and (not isinstance(count, int) or count < 1):
+            raise ValueError(f"{name} of a plan must be a whole number ≥ 1, got {count!r}.")
+    return {name: plan[name] for name in known if name in plan}
+
+
+def default_memory(device: torch.device) -> int:
+    """Bytes that an evaluation may hold: an eighth of what is free, at most 512 MiB (on a GPU half, at most 8 GiB)."""
+    if device.type == "cuda":
+        free = torch.cuda.mem_get_info(device)[0] // 2
+    else:
+        free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 8
+    return min(free, _MOST_BYTES.get(device.type, _MOST_BYTES["cpu"]))
+
+
+def make_plan(
+    model: nn.Module,
+    params: Params,
+    split: Split,
+    *,
+    strategy: str | None = None,
+    points: int | None = None,
+    examples: int | None = None,
+    max_memory: int | None = None,
+    share: bool = True,
+) -> Plan:
+    """Choose how to cut an evaluation so that what is held at once stays below ``max_memory`` bytes.
+
+    Counted are three copies of the weights (the coefficients, the combined weights, a temporary) and three of the
+    largest activation. The default strategy is the loop on a CPU, where stacking gains nothing, and vmap on a GPU. On a
+    CPU the number of examples at once is the fastest of a few, measured once per network, shape and number of threads.
+
+    Args:
+        strategy, points, examples: force a choice; all three replay a recorded plan.
+        share: False computes every point by itself.
+
+    Raises:
+        ValueError: for an unknown strategy, or a bound below one network on one example.
+    """
+    device = split.x.device
+    check_plan({"strategy": strategy, "points": points, "examples": examples})
+    program = _program(model, split.x)
+    if program is None and strategy == "vmap":
+        raise ValueError(f"{type(model).__name__} cannot be recorded, so strategy 'vmap' is not for it. Use 'module'.")
+    if program is None:
+        strategy = "module"
+    strategy = strategy or ("loop" if device.type == "cpu" else "vmap")
+    memory = max_memory or default_memory(device)
+    weights = 3 * sum(tensor.numel() * tensor.element_size() for tensor in params.values())
+    per_example = 3 * (program.bytes_per_example if program else _most_bytes(model, params, split.x))
+    if memory < weights + per_example:
+        raise ValueError(
+            f"max_memory = {memory:,} bytes holds not even one network on one example, "
+            f"which needs {weights + per_example:,} bytes."
+        )
+    most = min(len(split.x), (memory - weights) // per_example)
+    if examples is None:
+        examples = most
+        if device.type == "cpu":
+            examples = _fastest(program, params, split.x, most, per_example // 3)
+        elif strategy == "vmap":
+            examples = min(most, _MOST_EXAMPLES)
+    if points is None:
+        points = 1 if strategy != "vmap" else max(1, memory // (weights + per_example * examples))
+    return Plan(strategy, points, examples, memory, share)
+
+
+def _program(model: nn.Module, x: Tensor) -> Program | None:
+    try:
+        return program_of(model, x)
+    except Unrecordable:
+        return None
+
+
+def _most_bytes(model: nn.Module, params: Params, x: Tensor) -> int:
+    """A guess for networks without a program: the largest of input and output, with room for hidden layers."""
+    return 16 * x[:1].numel() * x.element_size()
+
+
+def _fastest(program: Program | None, params: Params, x: Tensor, most: int, bytes_per_example: int) -> int:
+    """The number of examples at once with the least time per example."""
+    fits = max(1, CACHE_SIZE // max(1, bytes_per_example))
+    sizes = sorted({max(1, min(most, round(fits * share))) for share in _CANDIDATES})
+    if program is None or len(sizes) == 1:
+        return min(most, fits)
+    key = ("examples", tuple(sizes), torch.get_num_threads())
+    if key not in program.schedules:
+        run = GraphModule(program.module, program.graph)
+        weights = [params[name] for name in program.state]
+        with torch.inference_mode():
+            times = {n: _seconds(lambda n=n: run(*weights, x[:n], n)) / n for n in sizes}
+        program.schedules[key] = min(times, key=times.__getitem__)
+    return program.schedules[key]
+
+
+def _seconds(work: Callable[[], Any]) -> float:
+    """The shorter of two runs, after one to warm up."""
+    work()
+    times = []
+    for _ in range(2):
+        start = time.perf_counter()
+        work()
+        times.append(time.perf_counter() - start)
+    return min(times)
