@@ -1,24 +1,101 @@
 """Benchmarks on the machine at hand: ratios to a plain loop and to the matrix-multiply rate of the same run."""
 
+import gc
 import platform
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
 from statistics import median
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 import xarray as xr
 from rich.table import Table
 from torch.func import functional_call
+from torch.utils.data import DataLoader, TensorDataset
 from torch.utils.flop_counter import FlopCounterMode
 
-from modecomb_viz.checkpoints import ModeSet, catalogue, open_modes
+from modecomb_viz.architectures import build, params_of
+from modecomb_viz.checkpoints import ModeSet, open_modes
+from modecomb_viz.data import Split
 from modecomb_viz.evaluation import place, resolve_device
 from modecomb_viz.hypercube import combine
 from modecomb_viz.permutation import Params
-from modecomb_viz.sweep import PlaneSweep
+from modecomb_viz.sweep import PlaneSweep, SamplesSweep, Sweep
 
-__all__ = ["as_table", "run_bench"]
+__all__ = ["WORKS", "Work", "as_table", "run_bench"]
+
+#: Batches of the plain loop; its best counts.
+BATCHES = (32, 128, 512, 1000)
+
+#: Seconds that one measurement of a plain loop takes, about.
+_PATIENCE = 1.5
+
+
+@dataclass(frozen=True)
+class Work:
+    """Something to measure: networks, a sweep over them, and batches of the plain loop beside the best.
+
+    Attributes:
+        modes: an embedded set by name, or what builds one.
+        sweep: what the engine runs, at full size; ``None`` leaves the work out of a short run.
+        batches: of the plain loop, measured each; the best counts.
+    """
+
+    modes: Callable[[], ModeSet]
+    sweep: Sweep
+    batches: tuple[int, ...] = ()
+
+
+def _untrained(name: str, shape: tuple[int, ...], examples: int, **options: Any) -> ModeSet:
+    """Freshly initialised networks on noise: what a network computes takes as long as on images."""
+    generator = torch.Generator().manual_seed(0)
+    x, y = torch.randn(examples, *shape, generator=generator), torch.randint(10, (examples,), generator=generator)
+    params = {mode: params_of(build(name, seed, **options)) for seed, mode in enumerate("ABC")}
+    split = Split(x, y)
+    return ModeSet(name, build(name, **options), params, test=split, train=split)
+
+
+@cache
+def _mnist_mlp() -> ModeSet:
+    return _untrained("mlp", (1, 28, 28), 10_000)
+
+
+@cache
+def _convnet() -> ModeSet:
+    channels = [16, 16, "M", 32, 32, 32, "M", 64, 64, 64]
+    return _untrained("convnet", (3, 32, 32), 1000, channels=channels)
+
+
+@cache
+def _resnet20() -> ModeSet:
+    return _untrained("resnet", (3, 32, 32), 1000, norm="batch")
+
+
+@cache
+def _embedded(name: str) -> ModeSet:
+    return open_modes(name)
+
+
+def _plane(resolution: int, **settings: Any) -> PlaneSweep:
+    return PlaneSweep(resolution=resolution, alignment="identity", **settings)
+
+
+#: What is measured, by name, at the sizes of ``docs/benchmarks.md``.
+WORKS: dict[str, Work] = {
+    "digits-mlp, plane": Work(lambda: _embedded("digits-mlp"), _plane(65)),
+    "digits-convnet, plane": Work(lambda: _embedded("digits-convnet"), _plane(17), (90, 360)),
+    "digits-resnet, plane": Work(lambda: _embedded("digits-resnet"), _plane(17), (90, 360)),
+    "MNIST MLP 3×512, plane": Work(_mnist_mlp, _plane(25)),
+    "MNIST MLP 3×512, three modes": Work(_mnist_mlp, _plane(25, plane="three_modes")),
+    "MNIST MLP 3×512, layers": Work(_mnist_mlp, _plane(25, z=2)),
+    "MNIST MLP 3×512, unit-wise draws": Work(_mnist_mlp, SamplesSweep(n=64, alignment="identity")),
+    "8-layer BatchNorm convnet, plane": Work(_convnet, _plane(15), BATCHES),
+    "ResNet-20 BatchNorm, plane": Work(_resnet20, _plane(5), BATCHES),
+}
 
 
 def _timed(work: Callable[[], Any], device: torch.device) -> float:
@@ -37,66 +114,138 @@ def matmul_rate(device: torch.device, n: int = 1024, repeats: int = 15) -> float
     return 2 * n**3 / median(_timed(lambda: a @ a, device) for _ in range(repeats))
 
 
-def _flops(model: torch.nn.Module, params: Params, x: torch.Tensor) -> int:
+def _flops(model: torch.nn.Module, params: Params, x: torch.Tensor) -> float:
+    """Of one network on all of x, counted on its first example."""
     with FlopCounterMode(display=False) as counter, torch.no_grad():
-        functional_call(model, dict(params), (x,))
-    return counter.get_total_flops()
+        functional_call(model, dict(params), (x[:1],))
+    return counter.get_total_flops() * len(x)
 
 
-def _plain_loop(modes: ModeSet, device: torch.device, points: int) -> float:
-    """Seconds per point of what one writes by hand: mix, load the state dict into the module, one forward pass."""
-    model, split = place(modes.model, device), modes.test.to(device)
-    a, b = ({k: v.to(device) for k, v in modes.params[m].items()} for m in ("A", "B"))
-    mask = {name: torch.full((1, *[1] * w.ndim), 0.5) for name, w in a.items()}
+class _PlainLoop:
+    """What one writes by hand: mix, load the state dict into the module, run the data in batches, add up the loss."""
 
-    def work():
-        with torch.inference_mode():
-            for _ in range(points):
-                mixed = combine(a, b, mask)
-                model.load_state_dict({name: tensor[0] for name, tensor in mixed.items()}, strict=False)
-                torch.nn.functional.cross_entropy(model(split.x), split.y).item()
+    def __init__(self, modes: ModeSet, device: torch.device):
+        self.model, self.split, self.device = place(modes.model, device), modes.test.to(device), device
+        self.ends = [{k: v.to(device) for k, v in modes.params[m].items()} for m in ("A", "B")]
+        self.half = {name: torch.full((1, *[1] * w.ndim), 0.5) for name, w in self.ends[0].items()}
 
-    _timed(work, device)
-    return _timed(work, device) / points
+    def seconds(self, batches: Callable[[], Iterator[tuple[torch.Tensor, torch.Tensor]]]) -> float:
+        """Seconds per point: the median of as many points as patience allows, at least three."""
+
+        def point():
+            with torch.inference_mode():
+                mixed = combine(*self.ends, self.half)
+                self.model.load_state_dict({name: tensor[0] for name, tensor in mixed.items()}, strict=False)
+                for x, y in batches():
+                    F.cross_entropy(self.model(x), y, reduction="sum").item()
+
+        first = _timed(point, self.device)
+        return median(_timed(point, self.device) for _ in range(max(3, min(25, round(_PATIENCE / first)))))
+
+    def in_memory(self, batch: int) -> float:
+        """Over slices of tensors in memory."""
+        return self.seconds(lambda: zip(self.split.x.split(batch), self.split.y.split(batch), strict=True))
+
+    def by_loader(self, batch: int) -> float:
+        """Through a DataLoader, as most code of the field does."""
+        loader = DataLoader(TensorDataset(*self.split), batch_size=batch)
+        return self.seconds(lambda: iter(loader))
 
 
-def _engine(modes: ModeSet, device: torch.device, resolution: int) -> tuple[float, float]:
-    """Seconds to the first picture and to the whole map."""
+def _engine(work: Sweep, modes: ModeSet) -> tuple[float, float]:
+    """Seconds to the first picture and to the whole result."""
     start, first = time.perf_counter(), None
-    for step in PlaneSweep(resolution=resolution, device=str(device)).steps(modes):
+    for step in work.steps(modes):
         if first is None and isinstance(step, xr.Dataset):
             first = time.perf_counter() - start
     return first or 0.0, time.perf_counter() - start
 
 
-def run_bench(resolution: int = 17, device: str | None = None) -> dict[str, Any]:
-    """Measure every embedded mode set on a split plane of resolution².
+class _Memory:
+    """Peak memory of a piece of work above what was held before; NaN where the system does not tell."""
+
+    _STATUS, _RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+
+    def __init__(self, device: torch.device):
+        self._device = device
+        gc.collect()
+        if device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(device)
+            self._before = torch.cuda.memory_allocated(device)
+        elif self._RESET.exists():
+            self._RESET.write_text("5")
+            self._before = self._read("VmRSS")
+
+    def peak(self) -> float:
+        """Bytes since the object was made."""
+        if self._device.type == "cuda":
+            return torch.cuda.max_memory_allocated(self._device) - self._before
+        return self._read("VmHWM") - self._before if self._RESET.exists() else float("nan")
+
+    def _read(self, key: str) -> int:
+        (line,) = (line for line in self._STATUS.read_text().splitlines() if line.startswith(f"{key}:"))
+        return int(line.split()[1]) * 1024
+
+
+def _measure(name: str, work: Work, sweep: Sweep, device: torch.device, rate: float) -> dict[str, Any]:
+    modes = work.modes()
+    points = sweep.resolution**2 if isinstance(sweep, PlaneSweep) else sweep.n
+    plain, examples = _PlainLoop(modes, device), len(modes.test.y)
+    loops = {batch: plain.in_memory(batch) for batch in dict.fromkeys((*work.batches, examples))}
+    _engine(replace(sweep, resolution=3) if isinstance(sweep, PlaneSweep) else replace(sweep, n=4), modes)
+    memory = _Memory(device)
+    first, whole = _engine(sweep, modes)
+    peak = memory.peak()
+    flops = _flops(plain.model, plain.ends[0], plain.split.x) * points
+    return {
+        "work": name,
+        "points": points,
+        "examples": examples,
+        "plain_loop_seconds": min(loops.values()) * points,
+        "plain_loop_batches": {batch: seconds * points for batch, seconds in loops.items()},
+        "data_loader_seconds": plain.by_loader(min(1000, examples)) * points,
+        "engine_seconds": whole,
+        "ratio": min(loops.values()) * points / whole,
+        "ratio_to_whole_batch": loops[examples] * points / whole,
+        "share_of_matmul_rate": flops / whole / rate,
+        "first_picture_seconds": first,
+        "peak_memory_bytes": peak,
+    }
+
+
+def run_bench(
+    resolution: int | None = None,
+    device: str | None = None,
+    only: str = "",
+    on_work: Callable[[str], None] = lambda name: None,
+) -> dict[str, Any]:
+    """Measure every work of :data:`WORKS`.
+
+    Args:
+        resolution: points per side of the maps, and number of draws; by default those of the table.
+        only: part of the names of works to measure.
+        on_work: called with every name before it is measured.
 
     Returns:
-        ``{"device", "torch", "threads", "matmul_gflops", "rows": [...]}``; a row holds seconds per map of the plain
-        loop and of the engine, their ratio, the engine's share of the matrix-multiply rate, and seconds to the
-        first picture.
+        ``{"device", "torch", "threads", "matmul_gflops", "rows": [...]}``; a row holds seconds of the plain loop (at
+        its best batch and at each), of the same through a DataLoader and of the engine, their ratio, the share of the
+        matrix-multiply rate that the plain loop's arithmetic in the engine's time would be, seconds to the first
+        picture, and peak memory above the loaded data.
+
+    Raises:
+        ValueError: when no work has such a name.
     """
     target, rows = resolve_device(device), []
+    chosen = {name: work for name, work in WORKS.items() if only.lower() in name.lower()}
+    if not chosen:
+        raise ValueError(f"no work is called '{only}'. There are: {'; '.join(WORKS)}.")
     rate = matmul_rate(target)
-    for name in catalogue():
-        modes = open_modes(name)
-        flops = _flops(modes.model, modes.params["A"], modes.test.x)
-        _engine(modes, target, 3)
-        loop = _plain_loop(modes, target, 25) * resolution**2
-        first, whole = _engine(modes, target, resolution)
-        rows.append(
-            {
-                "modes": name,
-                "points": resolution**2,
-                "examples": len(modes.test.y),
-                "plain_loop_seconds": loop,
-                "engine_seconds": whole,
-                "ratio": loop / whole,
-                "share_of_matmul_rate": flops * resolution**2 / whole / rate,
-                "first_picture_seconds": first,
-            }
-        )
+    for name, work in chosen.items():
+        on_work(name)
+        sweep = replace(work.sweep, device=str(target))
+        if resolution is not None:
+            sweep = replace(sweep, **{"resolution" if isinstance(sweep, PlaneSweep) else "n": resolution})
+        rows.append(_measure(name, work, sweep, target, rate))
     return {
         "device": torch.cuda.get_device_name(target) if target.type == "cuda" else platform.machine(),
         "torch": torch.__version__,
@@ -106,23 +255,24 @@ def run_bench(resolution: int = 17, device: str | None = None) -> dict[str, Any]
     }
 
 
-def as_table(figures: dict[str, Any]) -> Table:
+def as_table(figures: Mapping[str, Any]) -> Table:
     """The figures of :func:`run_bench` for a terminal."""
     title = (
         f"{figures['device']}, torch {figures['torch']}, {figures['threads']} threads, "
         f"matrix multiply {figures['matmul_gflops']:.0f} GFLOP/s"
     )
-    table = Table(
-        "modes", "map", "plain loop", "engine", "ratio", "of matmul rate", "first picture", title=title, box=None
-    )
+    columns = ("work", "points × images", "plain loop", "DataLoader", "engine", "ratio", "of matmul", "first picture")
+    table = Table(*columns, "memory", title=title, box=None)
     for row in figures["rows"]:
         table.add_row(
-            row["modes"],
-            f"{row['points']} points × {row['examples']} images",
+            row["work"],
+            f"{row['points']} × {row['examples']}",
             f"{row['plain_loop_seconds']:.2f} s",
+            f"{row['data_loader_seconds']:.2f} s",
             f"{row['engine_seconds']:.2f} s",
             f"{row['ratio']:.2f}×",
             f"{row['share_of_matmul_rate']:.0%}",
             f"{row['first_picture_seconds'] * 1000:.0f} ms",
+            f"{row['peak_memory_bytes'] / 2**20:.0f} MiB",
         )
     return table

@@ -265,6 +265,7 @@ _SPECIAL: dict[str, tuple[Any, Callable[[Any], Any]]] = {
     "strength": (list[float], lambda values: values[0] if len(values) == 1 else tuple(values)),
     "splits": (list[str], tuple),
     "parameters": (list[str], lambda texts: dict(map(_parameter, texts))),
+    "plan": (list[str], lambda texts: dict(map(_plan_entry, texts))),
     "z": (str, lambda text: int(text) if text.isdigit() else text if text == "draw" else tuple(text.split(","))),
 }
 
@@ -277,6 +278,13 @@ def _parameter(text: str) -> tuple[str, float]:
         raise ValueError(f"a parameter of the law is given as NAME=NUMBER, such as p=0.3; got '{text}'.") from None
 
 
+def _plan_entry(text: str) -> tuple[str, str | int | bool]:
+    name, _, value = text.partition("=")
+    if name == "share":
+        return name, value.lower() in ("true", "1")
+    return name, int(value) if value.isdigit() else value
+
+
 def _option(field: Field, help_text: str) -> inspect.Parameter:
     """The command-line option of one field: the same name, the same default."""
     kind = _SPECIAL[field.name][0] if field.name in _SPECIAL else field.type
@@ -287,7 +295,7 @@ def _option(field: Field, help_text: str) -> inspect.Parameter:
     return inspect.Parameter(
         field.name,
         inspect.Parameter.KEYWORD_ONLY,
-        default=[] if field.name == "parameters" else default,
+        default=[] if isinstance(default, dict) else default,
         annotation=Annotated[kind, typer.Option(*flags, help=help_text)],
     )
 
@@ -375,9 +383,12 @@ def report(
 @app.command()
 def bench(
     json_path: Annotated[Path | None, typer.Option("--json", help="Also write the figures as JSON.")] = None,
-    resolution: Annotated[int, typer.Option(help="Points per side of the maps.")] = 17,
+    resolution: Annotated[
+        int | None, typer.Option(help="Points per side of the maps and number of draws, for a quick look.")
+    ] = None,
+    only: Annotated[str, typer.Option(help="Part of the names of what to measure, such as MNIST.")] = "",
 ):
-    """Measure this machine: matrix multiply, the plain loop, and our engine on maps of the embedded modes.
+    """Measure this machine: matrix multiply, the plain loop, the same through a DataLoader, and our engine.
 
     Example: modecomb bench --json bench.json
     """
@@ -386,8 +397,10 @@ def bench(
 
     if json_path is not None:
         check_path(json_path, ".json")
-    figures = run_bench(resolution)
-    Console(width=None if sys.stdout.isatty() else 140).print(as_table(figures))
+    console = Console(stderr=True)
+    with console.status("") as status:
+        figures = run_bench(resolution, only=only, on_work=lambda name: status.update(f"measuring {name}"))
+    Console(width=None if sys.stdout.isatty() else 160).print(as_table(figures))
     if json_path is not None:
         json_path.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
 
