@@ -394,8 +394,8 @@ def _command(sweep: str, modes: str, settings: dict[str, Any]) -> str:
     """The call of the command line that computes a recipe again."""
     words = ["modecomb", sweep, "--modes", modes, "--out", f"{sweep}.nc"]
     for name, value in settings.items():
-        if name == "parameters":
-            values = [f"{key}={float(number):g}" for key, number in value.items()]
+        if isinstance(value, dict):
+            values = [f"{key}={v:g}" if isinstance(v, float) else f"{key}={v}" for key, v in value.items()]
         elif name == "z" and isinstance(value, list):
             values = [",".join(value)]
         else:

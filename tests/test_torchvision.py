@@ -80,5 +80,5 @@ def test_names_and_options_are_checked():
         build("torchvision:resnet19")
     with explains("weights", "would download"):
         build("torchvision:resnet18", weights="DEFAULT")
-    with explains("torchvision:resnet18", "does not take these options", "widths"):
+    with explains("torchvision:resnet18", "cannot be built with", "unexpected keyword argument 'widths'"):
         build("torchvision:resnet18", widths=3)
