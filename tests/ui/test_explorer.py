@@ -42,6 +42,12 @@ def drag(page, steps):
         page.keyboard.press("ArrowRight")
 
 
+def choose(page, shown, wanted):
+    """Open the menu that shows one option and take another."""
+    page.locator("[role=combobox]", has_text=shown).first.click()
+    page.locator("li", has_text=wanted).click()
+
+
 def test_the_perturbation_slider_moves_map_and_numbers(serve, page, deep, complaints):
     server = serve("apps/explorer.py")
     page.goto(server.url, wait_until="domcontentloaded")
@@ -79,10 +85,10 @@ def test_choices_that_exclude_each_other_are_explained_and_nothing_is_lost(serve
     page.goto(f"{server.url}?resolution=9&perturbation=noise&strength=0.4&draws=8")
     deep.wait_until_complete()
     numbers = deep.texts(".numbers")
-    page.locator("input[type=checkbox]").first.click()
+    choose(page, "weight_matching", "identity")
     deep.wait("deep(document, '.MuiAlert-message, p').some((e) => e.textContent.includes(\"kind 'noise' perturbs\"))")
     assert deep.texts(".numbers")[0] == numbers[0]
-    page.locator("input[type=checkbox]").first.click()
+    choose(page, "identity", "weight_matching")
     deep.wait("deep(document, '.numbers').every((e, i) => e.textContent === arg[i])", numbers)
     deep.wait_until_complete()
     deep.wait("!deep(document, '.MuiAlert-message, p').some((e) => e.textContent.includes('noise'))")
