@@ -10,6 +10,7 @@ so where many points share the data, the products with the ends are computed ins
 with running statistics is folded into the weights of the convolution before it.
 """
 
+import operator
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -278,9 +279,7 @@ class _Builder:
     def _write_over(self, node: Node):
         """Write the result over an argument that is a tensor of its own group and is not read again."""
         source = node.args[0] if node.args else None
-        if not isinstance(source, Node) or source.target not in _FRESH or len(source.users) > 1:
-            return
-        if self._number(source) != self._number(node):
+        if not isinstance(source, Node) or not self._is_own(source, self._number(node)):
             return
         if node.target == aten.relu.default:
             node.target = torch.relu_
@@ -288,6 +287,14 @@ class _Builder:
             mine, other, made = (n.meta["val"] for n in (source, node.args[1], node))
             if mine.shape == made.shape and mine.dtype == made.dtype and isinstance(other, Tensor):
                 node.target = torch.Tensor.add_
+
+    def _is_own(self, node: Node, number: int) -> bool:
+        """Whether a result is a tensor of its own group, or a view of one, that is read in one place alone."""
+        if len(node.users) > 1 or self._number(node) != number or not node.args:
+            return False
+        if node.target is operator.getitem:
+            return node.args[0].target in _NORMS and node.args[1] == 0
+        return node.target in _FRESH or (node.target in _VIEWS and self._is_own(node.args[0], number))
 
     def _cut(self, shared: tuple[str, ...]) -> Schedule:
         """One pair of graphs per partition."""
@@ -366,6 +373,12 @@ _FRESH = (
     torch.relu_,
     torch.Tensor.add_,
 )
+
+#: Those that give several, the first of which is the normalised data.
+_NORMS = (aten.native_layer_norm.default, aten.native_batch_norm.default, aten.native_group_norm.default)
+
+#: Views of all entries of a tensor.
+_VIEWS = (aten.permute.default, aten.view.default, aten.transpose.int, aten._unsafe_view.default)
 
 
 def _bytes(node: Node) -> int:
