@@ -3,7 +3,8 @@
 A job is a generator that yields :class:`Progress` while it works and a result whenever it has one. Owners take
 turns step by step. Within an owner a topic keeps its turn until it has a result or :data:`TURN` seconds have
 passed, so that every view gets its coarse picture before any gets its finest. A job is stopped by not being
-called again; a request replaces the older one of the same owner and topic.
+called again; a request replaces the older one of the same owner and topic. Work between two steps that takes long
+calls :func:`checkpoint`, which ends it when its job has been cancelled.
 """
 
 import os
@@ -16,10 +17,38 @@ from typing import Any, Protocol, runtime_checkable
 
 import torch
 
-__all__ = ["TURN", "Executor", "InlineExecutor", "Job", "Progress", "Queue", "shared_executor"]
+__all__ = [
+    "TURN",
+    "Cancelled",
+    "Executor",
+    "InlineExecutor",
+    "Job",
+    "Progress",
+    "Queue",
+    "checkpoint",
+    "shared_executor",
+]
 
 #: Seconds for which one topic may keep its owner's turn without a result.
 TURN = 0.25
+
+
+_RUNNING = threading.local()
+
+
+class Cancelled(Exception):
+    """The job whose step is running has been cancelled."""
+
+
+def checkpoint():
+    """Go on, unless the job that this thread is working on has been cancelled.
+
+    Raises:
+        Cancelled: when it has.
+    """
+    job = getattr(_RUNNING, "job", None)
+    if job is not None and job.cancelled:
+        raise Cancelled
 
 
 @dataclass(frozen=True)
@@ -50,6 +79,7 @@ class Job:
 
     def advance(self) -> Any:
         """One step; gives what it yielded, or None when the job has ended."""
+        _RUNNING.job = self
         try:
             if self.running is None:
                 self.running = self.steps()
@@ -58,6 +88,8 @@ class Job:
             return self._finish(None)
         except Exception as error:  # any failure of a job belongs to its owner, not to the queue
             return self._finish(error)
+        finally:
+            _RUNNING.job = None
         self._tell(self.on_step, value)
         return value
 

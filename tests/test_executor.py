@@ -5,7 +5,7 @@ from queue import Queue as Mailbox
 
 import pytest
 
-from modecomb_viz.executor import Executor, InlineExecutor, Job, Progress
+from modecomb_viz.executor import Cancelled, Executor, InlineExecutor, Job, Progress, checkpoint
 
 DEADLINE = 20
 
@@ -150,3 +150,27 @@ def test_inline_runs_where_it_is_submitted():
     recorder = Recorder()
     InlineExecutor().submit("me", "map", recorder.job("map", counting(2)))
     assert [recorder.heard.get_nowait() for _ in range(3)] == [("map", 0), ("map", 1), ("map", "end")]
+
+
+def test_a_long_step_ends_at_its_checkpoint_when_its_job_is_cancelled(executor):
+    recorder, started, ended = Recorder(), threading.Event(), threading.Event()
+
+    def endless():
+        started.set()
+        try:
+            while True:
+                checkpoint()
+        except Cancelled:
+            ended.set()
+            raise
+        yield
+
+    executor.submit("me", "map", recorder.job("long", endless))
+    assert started.wait(DEADLINE)
+    executor.submit("me", "map", recorder.job("new", counting(1)))
+    assert ended.wait(DEADLINE)
+    assert recorder.until(("new", "end")) == [("new", 0), ("new", "end")]
+
+
+def test_outside_a_job_a_checkpoint_does_nothing():
+    checkpoint()

@@ -12,6 +12,7 @@ from networks import kinds
 import modecomb_viz as mc
 from modecomb_viz.alignment import METHODS, align_modes, find_universe, takes, unit_correlation
 from modecomb_viz.alignment.soft import apply_matrices, harden, matrix_of
+from modecomb_viz.executor import Job
 from modecomb_viz.permutation import apply_permutation, identity_permutation, invert, random_permutation
 
 by_name = pytest.mark.parametrize("case", SMALL, ids=lambda case: case.name)
@@ -187,6 +188,20 @@ def test_where_nothing_is_free_every_method_gives_the_identity(method):
     data = {"model": model, "x": x, "y": torch.arange(8) % 3}
     needed = {name: value for name, value in data.items() if name in takes(method)}
     assert mc.align(spec, params, params, method, **needed).permutation == {}
+
+
+@pytest.mark.parametrize("method", ["weight_matching", "activation_matching", "sinkhorn", "universe"])
+def test_an_alignment_stops_when_its_job_is_cancelled(digits, method):
+    heard = []
+
+    def steps():
+        job.cancelled = True
+        yield align_modes(digits, "A", "B", method)
+
+    job = Job(steps, heard.append, heard.append)
+    job.advance()
+    assert job.ended
+    assert heard == []
 
 
 # what is refused

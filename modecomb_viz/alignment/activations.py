@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from modecomb_viz.alignment.base import Matching, assign
+from modecomb_viz.executor import checkpoint
 from modecomb_viz.permutation import Params, PermutationSpec
 from modecomb_viz.tracing import Activations, Tap
 
@@ -68,6 +69,7 @@ def unit_correlation(
     moments: dict[Tap, _Moments] = {}
     shifts: dict[Tap, tuple[Tensor, Tensor]] = {}
     for part in x.split(batch):
+        checkpoint()
         for tap, a, b in _both(reader, weights, part):
             if tap not in moments:
                 moments[tap] = _Moments.empty(spec.sizes[tap.group], device)

@@ -11,6 +11,7 @@ from torch.func import functional_call
 from modecomb_viz.alignment.base import Matching
 from modecomb_viz.alignment.soft import apply_matrices, harden, matrix_of
 from modecomb_viz.alignment.weights import weight_matching
+from modecomb_viz.executor import checkpoint
 from modecomb_viz.permutation import Params, Permutation, PermutationSpec, apply_permutation
 
 __all__ = ["sinkhorn"]
@@ -70,6 +71,7 @@ def sinkhorn(
 
     best, trace = start, [judge(start)]
     for step in range(1, steps + 1 if scores else 1):
+        checkpoint()
         aligned = apply_matrices(spec, {group: _normalised(s) for group, s in scores.items()}, params_b)
         aligned |= {name: aligned[name].detach() for name in spec.statistics}
         loss = loss_of(aligned, torch.randint(len(y), (batch,), generator=generator))

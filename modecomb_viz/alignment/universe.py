@@ -10,6 +10,7 @@ from torch import Tensor
 from modecomb_viz.alignment.base import Matching, assign, matched_names
 from modecomb_viz.alignment.soft import apply_matrices, harden, matrix_of
 from modecomb_viz.alignment.weights import check_restarts, coordinate_ascent
+from modecomb_viz.executor import checkpoint
 from modecomb_viz.permutation import (
     Params,
     PermutationSpec,
@@ -100,6 +101,7 @@ def _run(
     current = {model: {group: matrix_of(p) for group, p in groups.items()} for model, groups in start.items()}
     trace = [_together(spec, current, weights).item()]
     for _ in range(max_steps):
+        checkpoint()
         target = _linear_maximum(spec, current, weights)
         step = _best_step(spec, current, target, weights)
         moved = _between(current, target, step)

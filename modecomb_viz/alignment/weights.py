@@ -3,6 +3,7 @@
 import torch
 
 from modecomb_viz.alignment.base import Matching, assign, matched_names, unit_similarity
+from modecomb_viz.executor import checkpoint
 from modecomb_viz.permutation import (
     Params,
     Permutation,
@@ -66,6 +67,7 @@ def coordinate_ascent(
     for _ in range(max_sweeps):
         improved = False
         for i in torch.randperm(len(groups), generator=generator).tolist():
+            checkpoint()
             group, part = groups[i], parts[groups[i]]
             step = {group: assign(unit_similarity(spec, params_a, current, group))}
             moved = apply_permutation(part, step, {name: current[name] for name in part.axes_to_perm})
