@@ -110,7 +110,7 @@ class Engine:
                 self.split.x.split(self.plan.examples), self.split.y.split(self.plan.examples), strict=True
             ):
                 logits = functional_call(self.model, params, (x,), tie_weights=False)
-                totals.add(first + i, start, logits[None], y)
+                totals.add([first + i], start, logits[None], y)
                 start += len(y)
                 yield (i + start / len(self.split.y)) / len(points)
 
@@ -142,21 +142,18 @@ class Engine:
         ids = [partitions.ids[group.partition] for group in schedule.groups]
         current: list[int | None] = [None] * len(ids)
         made: dict[str, Any] = {}
+        gatherer = _Gatherer(self.split.y, totals)
         for done, p in enumerate(_order(schedule, ids)):
             changed = [i for i in range(len(ids)) if current[i] != ids[i][p]]
             for i in changed:
                 current[i] = ids[i][p]
                 _make(schedule.groups[i], points, p, made)
-            gathered: list[tuple[_Chunk, Tensor]] = []
             for n, chunk in enumerate(block):
                 for i in changed:
                     _run(schedule.groups[i], chunk, made)
-                gathered.append((chunk, chunk.values[schedule.output]))
-                if n == len(block) - 1 or sum(logits.nbytes for _, logits in gathered) > _GATHERED:
-                    logits = torch.cat([logits for _, logits in gathered])
-                    totals.add(first + p, gathered[0][0].start, logits[None], torch.cat([c.y for c, _ in gathered]))
-                    gathered = []
+                gatherer.take(first + p, chunk.start, chunk.values[schedule.output])
                 yield (done + (n + 1) / len(block)) / len(points)
+        gatherer.flush()
 
     def _stacked(
         self,
@@ -182,8 +179,32 @@ class Engine:
                         stacks.call(i, group.run, (chunk.x, len(chunk.y)), (), group.run_from, group.gives, values)
                     if not group.partition:
                         chunk.values.update((name, values[name]) for name in group.gives)
-                totals.add(first + start, chunk.start, stacks.of_points(schedule.output, values), chunk.y)
+                numbers = range(first + start, first + start + len(index))
+                totals.add(numbers, chunk.start, stacks.of_points(schedule.output, values), chunk.y)
                 yield (start + len(index) * (n + 1) / len(block)) / len(points)
+
+
+class _Gatherer:
+    """Holds logits back until there are enough to be measured together: measuring a few costs as much as many."""
+
+    def __init__(self, y: Tensor, totals: Totals):
+        self._y, self._totals = y, totals
+        self._held: dict[int, list[tuple[int, Tensor]]] = {}
+        self._bytes = 0
+
+    def take(self, point: int, start: int, logits: Tensor):
+        """The logits of a point on the examples from ``start`` on."""
+        self._held.setdefault(start, []).append((point, logits))
+        self._bytes += logits.nbytes
+        if self._bytes > _GATHERED:
+            self.flush()
+
+    def flush(self):
+        """Measure what is held."""
+        for start, held in self._held.items():
+            logits = torch.stack([logits for _, logits in held])
+            self._totals.add([p for p, _ in held], start, logits, self._y[start : start + logits.shape[1]])
+        self._held, self._bytes = {}, 0
 
 
 class _Stacks:

@@ -34,22 +34,28 @@ class Totals:
         self._logits: Tensor | None = None
         self._points = points
 
-    def add(self, first: int, start: int, logits: Float[Tensor, "point example label"], y: Int[Tensor, " example"]):
-        """The logits of points ``first`` … on examples ``start`` …"""
-        points = slice(first, first + len(logits))
+    def add(
+        self,
+        points: Sequence[int],
+        start: int,
+        logits: Float[Tensor, "point example label"],
+        y: Int[Tensor, " example"],
+    ):
+        """The logits of points with these numbers, each once, on the examples from ``start`` on."""
+        index = torch.as_tensor(points)
+        losses = -F.log_softmax(logits, -1).gather(-1, y.expand(len(logits), -1)[..., None]).squeeze(-1)
         if "loss" in self._sums:
-            losses = F.cross_entropy(logits.flatten(0, 1), y.repeat(len(logits)), reduction="none")
-            self._sums["loss"][points] += losses.view(len(logits), -1).double().sum(1).cpu()
+            self._sums["loss"][index] += losses.sum(1, dtype=torch.float64).cpu()
         if "accuracy" in self._sums:
-            right = (logits.argmax(-1) == y).double()
-            broken = logits.isnan()
-            if broken.any():
-                right.masked_fill_(broken.any(-1), torch.nan)
-            self._sums["accuracy"][points] += right.sum(1).cpu()
+            right = logits.argmax(-1) == y
+            total = right.sum(1).double()
+            if losses.isnan().any():
+                total[logits.isnan().flatten(1).any(1)] = torch.nan
+            self._sums["accuracy"][index] += total.cpu()
         if "logits" in self._quantities:
             if self._logits is None:
                 self._logits = logits.new_empty(self._points, self._examples, logits.shape[-1], device="cpu")
-            self._logits[points, start : start + logits.shape[1]] = logits
+            self._logits[index, start : start + logits.shape[1]] = logits.cpu()
 
     def means(self) -> dict[str, Tensor]:
         """Loss in nats per example and accuracy as a fraction ``[point]``; logits ``[point, example, class]``."""
