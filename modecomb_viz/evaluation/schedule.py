@@ -191,7 +191,7 @@ class _Builder:
 
     def build(self, shared: Sequence[tuple[Node, _Product]], stacked: bool) -> Schedule:
         for node, product in shared:
-            self._share(self.copies[node], product)
+            self._share(self.copies[node], product, in_place=not stacked)
         for node in list(self.graph.nodes):
             self._fold(node)
         if not stacked:
@@ -223,7 +223,7 @@ class _Builder:
         made.meta, self.needs[made], self.part[made] = dict(like.meta), need, number
         return made
 
-    def _share(self, node: Node, product: _Product):
+    def _share(self, node: Node, product: _Product, in_place: bool):
         """Replace a product by the mixture of the products with the ends."""
         places = _PRODUCTS[node.target]
         weight, bias = (source and self.copies[source] for source in (product.weight, product.bias))
@@ -246,6 +246,7 @@ class _Builder:
                 for k in range(self.ends - 1)
             ]
             made = self._call(mixed, products, shares, like=node)
+            made.kwargs = {"in_place": in_place}
         self.part[made] = self.part[node]
         node.replace_all_uses_with(made)
         self.graph.erase_node(node)

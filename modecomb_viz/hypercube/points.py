@@ -22,14 +22,17 @@ def combine(params_a: Params, params_b: Params, coefficients: Coefficients) -> d
     return {name: points.weight(name) for name in params_a}
 
 
-def mixed(ends: Sequence[Tensor], coefficients: Sequence[Tensor]) -> Tensor:
-    """(1 − Σ Λ_k) ⊙ T_A + Σ Λ_k ⊙ T_k; with two ends, exact at Λ = 0 and at Λ = 1."""
+def mixed(ends: Sequence[Tensor], coefficients: Sequence[Tensor], *, in_place: bool = True) -> Tensor:
+    """(1 − Σ Λ_k) ⊙ T_A + Σ Λ_k ⊙ T_k; with two ends, exact at Λ = 0 and at Λ = 1.
+
+    ``in_place=False`` is for vmap, which cannot add to a tensor of its own.
+    """
     first, *others = ends
     if len(others) == 1:
         return torch.lerp(first, others[0], coefficients[0])
     total = (1 - sum(coefficients)) * first
     for coefficient, other in zip(coefficients, others, strict=True):
-        total = torch.addcmul(total, coefficient, other)
+        total = torch.addcmul(total, coefficient, other, out=total if in_place else None)
     return total
 
 
