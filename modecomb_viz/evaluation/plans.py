@@ -29,6 +29,9 @@ CACHE_SIZE = 2**20
 #: Chunks of examples that are measured, relative to what the caches keep.
 _CANDIDATES = (0.25, 1.0, 4.0)
 
+#: Rounds of the measurement; times that differ by less than this factor are alike, and more examples at once are taken.
+_ROUNDS, _ALIKE = 3, 1.05
+
 #: Largest number of examples at once on a GPU, and of bytes that are held by default on either.
 _MOST_EXAMPLES, _MOST_BYTES = 2048, {"cpu": 512 * 2**20, "cuda": 8 * 2**30}
 
@@ -153,17 +156,19 @@ def _fastest(program: Program | None, params: Params, x: Tensor, most: int, byte
         run = GraphModule(program.module, program.graph)
         weights = [params[name] for name in program.state]
         with torch.inference_mode():
-            times = {n: _seconds(lambda n=n: run(*weights, x[:n], n)) / n for n in sizes}
-        program.schedules[key] = min(times, key=times.__getitem__)
+            times = _seconds({n: lambda n=n: run(*weights, x[:n], n) for n in sizes})
+        per_example = {n: times[n] / n for n in sizes}
+        program.schedules[key] = max(n for n in sizes if per_example[n] <= _ALIKE * min(per_example.values()))
     return program.schedules[key]
 
 
-def _seconds(work: Callable[[], Any]) -> float:
-    """The shorter of two runs, after one to warm up."""
-    work()
-    times = []
-    for _ in range(2):
-        start = time.perf_counter()
-        work()
-        times.append(time.perf_counter() - start)
-    return min(times)
+def _seconds(works: Mapping[int, Callable[[], Any]]) -> dict[int, float]:
+    """The shortest of a few runs of each, taken in turns after one to warm up."""
+    times = dict.fromkeys(works, float("inf"))
+    for round_ in range(1 + _ROUNDS):
+        for n, work in works.items():
+            start = time.perf_counter()
+            work()
+            if round_:
+                times[n] = min(times[n], time.perf_counter() - start)
+    return times
