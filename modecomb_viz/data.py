@@ -23,7 +23,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from modecomb_viz.untrusted import check_archive, import_torchvision, is_file, read_torch
 
-__all__ = ["DATASETS", "Split", "as_split", "check_files", "load_dataset", "located", "split_hash"]
+__all__ = ["DATASETS", "Split", "as_split", "check_files", "load_dataset", "located", "split_hash", "stratified"]
 
 Pixels = float | Sequence[float]
 
@@ -43,6 +43,14 @@ class Split(NamedTuple):
     def to(self, device: torch.device | str, dtype: torch.dtype | None = None) -> "Split":
         """The split on another device; ``dtype`` is that of an x of floats."""
         return Split(self.x.to(device, dtype if self.x.is_floating_point() else None), self.y.to(device))
+
+
+def stratified(y: Int[Tensor, " example"], n: int, seed: int = 0) -> Int[Tensor, " chosen"]:
+    """Numbers of n examples, ascending, every class in proportion to its size; with any labels, also a class of one."""
+    order = torch.randperm(len(y), generator=torch.Generator().manual_seed(seed)).to(y.device)
+    order = order[torch.argsort(y[order], stable=True)]  # class after class, shuffled within each
+    places = torch.arange(n, device=y.device, dtype=torch.float64) + 0.5
+    return order[(places * len(y) / n).long()].sort().values
 
 
 def split_hash(split: Split) -> str:

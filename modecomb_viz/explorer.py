@@ -46,7 +46,7 @@ _SECTIONS: dict[str, tuple[str, ...]] = {
         "draws",
         "seed",
     ),
-    "Map": ("plane", "z_kind", "z_layers", "coordinates", "resolution", "margin"),
+    "Map": ("plane", "z_kind", "z_layers", "coordinates", "resolution", "margin", "tolerance"),
     "Shown": ("quantity", "split", "log_scale"),
 }
 
@@ -118,11 +118,19 @@ class View(pn.viewable.Viewer):
         self.bar = pmui.LinearProgress(
             value=0, max=100, variant="determinate", sizing_mode="stretch_width", height=4, margin=(0, 10)
         )
+        self.switch = pmui.Button(
+            label="Stop", variant="text", size="small", margin=(0, 10, 0, 0), on_click=self._toggle
+        )
         self._pane = pn.pane.Bokeh(self.figure.figure, sizing_mode="stretch_width")
         self._in_page = pn.state.curdoc is not None
         self.figure.figure.on_change("inner_width", self._go_live)
         self._layout = pmui.Paper(
-            pmui.Typography(self.title, variant="subtitle1", margin=(2, 10, 0, 10)),
+            pn.Row(
+                pmui.Typography(self.title, variant="subtitle1", margin=(2, 10, 0, 10)),
+                pn.Spacer(sizing_mode="stretch_width"),
+                self.switch,
+                sizing_mode="stretch_width",
+            ),
             self.bar,
             pmui.Typography(self.sentence, variant="caption", margin=(2, 10, 0, 10)),
             self._pane,
@@ -133,7 +141,7 @@ class View(pn.viewable.Viewer):
         )
         self._drawn: tuple[Any, ...] = ()
         self._numbers_shown, self._live = "", False
-        results.param.watch(self._refresh, ["datasets", "progress"])
+        results.param.watch(self._refresh, ["datasets", "progress", "stopped"])
         state.param.watch(self._refresh, ["quantity", "split", "log_scale"])
         self._refresh()
 
@@ -181,8 +189,17 @@ class View(pn.viewable.Viewer):
         running = [self.results.progress[topic] for topic in self.topics if topic in self.results.progress]
         total = sum(progress.total for progress in running)
         self.bar.value = round(100 * sum(progress.done for progress in running) / total) if total else 0
-        state = f"computing {self.bar.value} %" if running else "complete" if something else "waiting"
+        stopped = not running and any(topic in self.results.stopped for topic in self.topics)
+        state = "stopped" if stopped else "complete" if something else "waiting"
+        if running:
+            state = f"computing {self.bar.value} %"
+        self.switch.param.update(label="Go on" if stopped else "Stop", disabled=not (running or stopped))
         self.status.object = f'<span class="state">{state}</span> · <span class="numbers">{self._numbers_shown}</span>'
+
+    def _toggle(self, event: Any):
+        """Stop what is computed for this view, or go on with it."""
+        running = any(topic in self.results.progress for topic in self.topics)
+        (self.results.stop if running else self.results.resume)(self.topics)
 
     def _make_figure(self) -> Any:
         raise NotImplementedError
@@ -219,9 +236,12 @@ class MapView(View):
         )
 
     def _numbers(self, datasets: Mapping[str, xr.Dataset]) -> str:
-        values = datasets["plane"][self.state.quantity].sel(split=self.state.split).values
+        dataset, quantity, split = datasets["plane"], self.state.quantity, self.state.split
+        values = dataset[quantity].sel(split=split).values
         missing = np.isnan(values).sum()
-        size = f"{values.shape[1]} × {values.shape[0]} of {self.state.resolution} × {self.state.resolution}"
+        name = f"{quantity}_error"
+        exact = int((dataset[name].sel(split=split) == 0).sum()) if name in dataset else values.size
+        size = f"{exact} of {values.size} points"
         if missing == values.size:
             return f"{size} · no point is a number"
         text = f"{size} · lowest {_number(np.nanmin(values))} · highest {_number(np.nanmax(values))}"

@@ -11,7 +11,7 @@ import numpy as np
 import xarray as xr
 
 from modecomb_viz.figures.looks import COLORS, CURVES, NAN_COLOR, PALETTES, axis_label, number, quantity_label
-from modecomb_viz.figures.maps import color_range
+from modecomb_viz.figures.maps import color_range, estimate_note
 from modecomb_viz.results import recipe
 from modecomb_viz.statistics import barriers
 
@@ -44,7 +44,7 @@ def _check(dataset: xr.Dataset, sweep: str, quantity: str, split: str):
 
 
 def plot_plane(dataset: xr.Dataset, *, quantity: str = "loss", split: str = "test") -> hv.core.Dimensioned:
-    """The loss map: an image with the named points. What is not a number is grey.
+    """The loss map: an image with the named points. What is not a number is grey; an estimate says so in the title.
 
     Raises:
         ValueError: for the result of another sweep, another quantity, or a split that is not there.
@@ -59,7 +59,7 @@ def plot_plane(dataset: xr.Dataset, *, quantity: str = "loss", split: str = "tes
         image = hv.Image((plane.u.values, plane.v.values, values), dimensions, value)
         image = image.opts(
             cmap=PALETTES[quantity], clim=colors, colorbar=True, clipping_colors={"NaN": NAN_COLOR}, tools=["hover"],
-            clabel=value.label, **_SIZE,
+            clabel=value.label, title=estimate_note(plane, quantity, split), **_SIZE,
         )  # fmt: skip
         points = hv.Points((plane.mark_u.values, plane.mark_v.values)).opts(color="white", line_color="black", size=9)
         labels = hv.Labels(_label_places(plane)).opts(text_color="white", text_font_size="13px")

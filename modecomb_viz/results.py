@@ -13,6 +13,8 @@ perturbation   ``split, strength, repeat``                 ``churn, objective_lo
                                                            ``reference_* (split, reference)``
 =============  ==========================================  ================================
 
+A plane that is not evaluated at every point has estimates in between, and ``loss_error`` and ``accuracy_error``, their
+standard errors: 0 where evaluated, NaN where the estimate is no number, infinite between numbers and none.
 The coordinates u and v of a plane carry ``low`` and ``high``, the ends of the final grid. ``reference_*`` are
 ``reference_loss`` and ``reference_accuracy``. The dimension ``strength`` is there only when a list of perturbation
 strengths was asked for.
@@ -31,6 +33,8 @@ __all__ = ["ATTRIBUTES", "check_path", "label", "open", "recipe", "save", "write
 ATTRIBUTES: dict[str, dict[str, str]] = {
     "loss": {"units": "nats per example", "long_name": "cross-entropy loss"},
     "accuracy": {"units": "fraction", "long_name": "accuracy"},
+    "loss_error": {"units": "nats per example", "long_name": "standard error of the loss (0: evaluated)"},
+    "accuracy_error": {"units": "fraction", "long_name": "standard error of the accuracy (0: evaluated)"},
     "reference_loss": {"units": "nats per example", "long_name": "cross-entropy loss"},
     "reference_accuracy": {"units": "fraction", "long_name": "accuracy"},
     "churn": {"units": "fraction", "long_name": "units moved by the perturbation"},

@@ -6,7 +6,7 @@ executor and holds what has arrived. Neither knows a widget, so both are driven 
 
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from json import dumps
 from threading import Lock
@@ -31,7 +31,7 @@ TOPICS: dict[str, tuple[str, ...]] = {
     "segment": ("naive", "aligned", "perturbed"),
 }
 
-#: Points per side that the explorer offers; each refines in nested levels.
+#: Points per side that the explorer offers; 2^k + 1, so that every coarser level reaches all edges.
 RESOLUTIONS = (9, 17, 33, 65, 129)
 
 #: Points of every curve: 2^k + 1, so that the midpoint is there at every level.
@@ -109,6 +109,14 @@ class ExplorerState(param.Parameterized):
     )
     resolution = param.Selector(objects=list(RESOLUTIONS), default=17, doc="Points per side of the map.")
     margin = param.Number(0.0, bounds=(0.0, 2.0), step=0.05, doc="Extends every side by this share of its length.")
+
+    tolerance = param.Number(
+        0.0,
+        bounds=(0.0, 0.2),
+        step=0.005,
+        label="Accepted error",
+        doc="The map ends as an estimate once two standard errors are within this share of its range; 0: exact.",
+    )
 
     distribution = param.Selector(objects=list(LAWS), default="bernoulli", doc="The law of the coefficients.")
     granularity = param.Selector(objects=list(GRANULARITIES), default="unit", doc="What shares one coefficient.")
@@ -261,6 +269,7 @@ class ExplorerState(param.Parameterized):
                 plane=self.plane,
                 resolution=self.resolution,
                 margin=self.margin,
+                tolerance=self.tolerance,
                 coordinates=self.coordinates,
                 c=self.c,
                 z="draw" if self.z_kind == "draw" else self.z_layers,
@@ -312,6 +321,7 @@ class Results(param.Parameterized):
 
     datasets = param.Dict(default={}, doc="The newest Dataset by topic.")
     progress = param.Dict(default={}, doc="Progress by topic, of those that are being computed.")
+    stopped = param.List(default=[], doc="Topics whose computation was stopped before its end.")
     error = param.String("", doc="Why the last request could not be computed, in words; empty when it could.")
 
     def __init__(self, state: ExplorerState, executor: Queue, publish: Callable[[Callable[[], None]], None] = _at_once):
@@ -332,7 +342,7 @@ class Results(param.Parameterized):
         except ValueError as error:
             self.error = str(error)
             return
-        datasets, progress, jobs = dict(self.datasets), dict(self.progress), []
+        datasets, progress, jobs, stopped = dict(self.datasets), dict(self.progress), [], list(self.stopped)
         for topic in self._wanted.keys() - sweeps.keys():
             self._drop(topic)
             for table in (datasets, progress):
@@ -342,6 +352,7 @@ class Results(param.Parameterized):
             if self._wanted.get(topic) != key:
                 self._wanted[topic] = key
                 progress.pop(topic, None)
+                stopped = [other for other in stopped if other != topic]
                 if key in self._finished:
                     self._executor.cancel(id(self), topic)
                     self._finished.move_to_end(key)
@@ -349,9 +360,24 @@ class Results(param.Parameterized):
                 else:
                     progress[topic] = Progress(0, 1)
                     jobs.append((topic, key, modes, sweep))
-        self.param.update(datasets=datasets, progress=progress, error="")
+        self.param.update(datasets=datasets, progress=progress, stopped=stopped, error="")
         for job in jobs:
             self._start(*job)
+
+    def stop(self, topics: Iterable[str]):
+        """End the work on topics as it stands; what has arrived stays shown."""
+        ended = [topic for topic in topics if topic in self.progress]
+        for topic in ended:
+            self._executor.cancel(id(self), topic)
+        progress = {topic: value for topic, value in self.progress.items() if topic not in ended}
+        self.param.update(progress=progress, stopped=sorted({*self.stopped, *ended}))
+
+    def resume(self, topics: Iterable[str]):
+        """Start the work on stopped topics again."""
+        for topic in topics:
+            if topic in self.stopped:
+                self._wanted.pop(topic, None)
+        self.request()
 
     def cancel(self):
         """Stop all work; for the end of a session."""
@@ -397,7 +423,7 @@ class Results(param.Parameterized):
             arrived, self._arrived, self._asked = self._arrived, {}, False
         datasets, progress, error = dict(self.datasets), dict(self.progress), self.error
         for topic, news in arrived.items():
-            if self._wanted.get(topic) != news["key"]:
+            if self._wanted.get(topic) != news["key"] or topic in self.stopped:
                 continue
             if "dataset" in news:
                 datasets[topic] = news["dataset"]

@@ -5,7 +5,7 @@ import torch
 from explained import explains
 
 import modecomb_viz as mc
-from modecomb_viz.data import split_hash
+from modecomb_viz.data import split_hash, stratified
 
 
 def test_digits_are_embedded_and_split_once():
@@ -39,3 +39,14 @@ def test_missing_data_is_explained(tmp_path, monkeypatch):
         mc.load_dataset("mnist")
     with explains("'CIFAR10' is not in", str(tmp_path), "download=True"):
         mc.load_dataset("cifar10", tmp_path)
+
+
+def test_a_stratified_sample_has_every_class_in_proportion():
+    y = torch.tensor([0] * 600 + [1] * 300 + [2] * 100 + [3])[torch.randperm(1001)]
+    index = stratified(y, 100)
+    assert index.tolist() == sorted(set(index.tolist()))
+    counts = torch.bincount(y[index], minlength=4)
+    assert (counts[:3] - torch.tensor([60, 30, 10])).abs().max() <= 1
+    assert torch.equal(index, stratified(y, 100))
+    assert not torch.equal(index, stratified(y, 100, seed=1))
+    assert stratified(y, 1001).tolist() == list(range(1001))

@@ -103,7 +103,7 @@ def test_points_that_are_no_numbers_are_counted():
     explorer = mc.Explorer("digits-convnet", executor=InlineExecutor(), resolution=9, draws=8, plane="three_modes")
     explorer.state.margin = 0.5
     assert "not a number" in explorer.map.status.object
-    assert "grey: not a number" in explorer.map.figure.figure.title.text
+    assert "grey: NaN" in explorer.map.figure.figure.title.text
 
 
 def test_error_page_is_escaped():

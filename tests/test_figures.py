@@ -14,8 +14,12 @@ def at(dataset, strength=0.0):
     return dataset.sel(strength=strength, drop=True)
 
 
-def coarse(plane, stride):
-    return plane.isel(u=slice(None, None, stride), v=slice(None, None, stride))
+def estimated(plane, stride):
+    """The plane as if every stride-th point were evaluated."""
+    error = np.full(plane.loss.shape, 0.01)
+    error[..., ::stride, ::stride] = 0
+    dims = plane.loss.dims
+    return plane.assign(loss_error=(dims, error), accuracy_error=(dims, error / 10)) if stride > 1 else plane
 
 
 @pytest.fixture
@@ -48,12 +52,31 @@ def test_refinement_moves_neither_axes_nor_colours():
     figure, plane = MapFigure(), at(synthetic.plane(17))
     seen = []
     for stride in (4, 2, 1):
-        figure.update(coarse(plane, stride))
+        figure.update(estimated(plane, stride))
         ranges = (figure.figure.x_range.start, figure.figure.x_range.end, figure._linear.low, figure._linear.high)
         seen.append(ranges)
     assert len(set(seen)) == 1
     figure.update(at(synthetic.plane(17), 1.0).assign_attrs(recipe='{"other": 1}'))
     assert (figure._linear.low, figure._linear.high) != seen[0][2:]
+
+
+def test_an_estimate_says_so_and_how_far_it_may_be_off(shown):
+    plane = at(synthetic.plane())
+    shown.update(estimated(plane, 2).isel(u=slice(1, None)))
+    assert shown.figure.title.text == "estimate ± 0.02 (2 SE) · last colour: ≥ 0.215"
+    assert shown.sources["marks"].data["text"] == ["A", "π(B)  0.15", "z  0.25"]
+    assert shown.sources["image"].data["error"][0].max() == pytest.approx(0.02)
+    assert ("within", "± @error{0.0000}") in shown._hover.tooltips
+    shown.update(estimated(plane, 5))
+    assert shown.sources["marks"].data["text"] == ["A  0.05", "π(B)  ≈ 0.15", "z  ≈ 0.25"]
+    unknown = estimated(plane, 2)
+    unknown["loss_error"] = unknown.loss_error.where(unknown.u + unknown.v < 1, np.inf)
+    shown.update(unknown)
+    assert shown.figure.title.text.startswith("estimate ± 0.02 (2 SE), unknown at 153 ·")
+    shown.update(plane)
+    assert shown.figure.title.text == "last colour: ≥ 0.215"
+    assert "error" not in shown.sources["image"].data
+    assert len(shown._hover.tooltips) == 3
 
 
 def test_an_update_replaces_data_and_nothing_else(shown):
@@ -78,7 +101,7 @@ def test_what_colours_cannot_say_is_said(shown):
     plane.loss[0, 0, 0] = np.nan
     plane.loss[0, 1, 1] = 50.0
     shown.update(plane.assign_attrs(recipe="{}"))
-    assert "grey: not a number" in shown.figure.title.text
+    assert "grey: NaN" in shown.figure.title.text
     assert "last colour: ≥" in shown.figure.title.text
     assert shown._linear.nan_color == "#bdbdbd"
 
@@ -177,7 +200,7 @@ def test_what_cannot_be_shown_is_explained(figure, dataset):
 
 def test_refinement_keeps_a_readers_zoom():
     figure, plane = MapFigure(), at(synthetic.plane())
-    figure.update(coarse(plane, 2))
+    figure.update(estimated(plane, 2))
     figure.figure.x_range.start = 0.3
     figure.update(plane)
     assert figure.figure.x_range.start == 0.3

@@ -182,13 +182,20 @@ class Live:
             self.calls.get(timeout=30)()
 
 
-def test_coarse_first_then_finer_then_whole():
-    live, sizes = Live(resolution=33), []
+def evaluated(plane):
+    """How many points of a map are no estimates."""
+    return int((plane.loss_error == 0).sum()) if "loss_error" in plane else plane.loss.size
+
+
+def test_an_estimate_first_then_better_then_exact():
+    live, counts = Live(resolution=33), []
     live.results.param.watch(
-        lambda event: sizes.append(event.new["plane"].sizes["u"]) if "plane" in event.new else None, "datasets"
+        lambda event: counts.append(evaluated(event.new["plane"])) if "plane" in event.new else None, "datasets"
     )
     live.until(lambda: not live.results.progress)
-    assert list(dict.fromkeys(sizes)) == [5, 9, 17, 33]
+    assert list(dict.fromkeys(counts))[:2] == [0, 25]
+    assert counts == sorted(counts)
+    assert counts[-1] == 33**2
 
 
 def test_a_newer_move_cancels_the_older_work():
@@ -221,7 +228,7 @@ def test_a_cancelled_session_hears_nothing_more():
     assert barrier.wait(30)
     while not live.calls.empty():
         live.calls.get()()
-    assert live.results.datasets["plane"].sizes["u"] < 65
+    assert evaluated(live.results.datasets["plane"]) < 65**2
 
 
 def _signal(event):
@@ -232,3 +239,22 @@ def _signal(event):
         yield 1
 
     return Job(steps, lambda value: None, lambda error: None)
+
+
+def test_stopped_work_stays_as_it_is_until_it_goes_on():
+    live = Live(resolution=65)
+    live.until(lambda: "plane" in live.results.datasets)
+    live.results.stop(["plane"])
+    assert live.results.stopped == ["plane"]
+    live.until(lambda: not live.results.progress)
+    stopped = live.results.datasets["plane"]
+    assert evaluated(stopped) < 65**2
+    live.results.stop(["plane"])
+    live.state.draws = 16
+    assert live.results.datasets["plane"] is stopped, "what else changes does not start it again"
+    live.results.resume(["plane"])
+    assert live.results.stopped == []
+    live.state.resolution = 17
+    live.until(lambda: not live.results.progress)
+    assert evaluated(live.results.datasets["plane"]) == 17**2
+    assert live.results.stopped == []

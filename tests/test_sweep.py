@@ -11,7 +11,8 @@ import modecomb_viz as mc
 from modecomb_viz.executor import Progress
 from modecomb_viz.hypercube import grid_axis
 from modecomb_viz.sweep import SWEEPS, PlaneSweep, SegmentSweep, make_sweep
-from modecomb_viz.sweep.refinement import growing, levels, strides
+from modecomb_viz.sweep.refinement import growing, levels
+from modecomb_viz.sweep.surrogate import coarsest
 
 QUICK = {
     "segment": {"points": 9},
@@ -77,18 +78,47 @@ def test_progress_counts_every_point_once(digits, name):
 
 
 @pytest.mark.parametrize("resolution", [9, 10, 17])
-def test_planes_refine_in_nested_levels(digits, resolution):
+def test_planes_grow_from_an_estimate_to_the_exact_map(digits, resolution):
     datasets = list(mc.iter_plane(digits, "three_modes", resolution=resolution, margin=0.2))
     final = datasets[-1]
     assert final.sizes["u"] == final.sizes["v"] == resolution
-    assert [d.sizes["u"] for d in datasets] == [len(range(0, resolution, s)) for s in strides(resolution)]
-    for stride, level in zip(strides(resolution), datasets, strict=True):
-        coarse = final.isel(u=slice(None, None, stride), v=slice(None, None, stride))
-        np.testing.assert_array_equal(level.loss, coarse.loss)
+    assert "loss_error" not in final
+    evaluated = [(level.loss_error == 0).values for level in datasets[:-1]]
+    counts = [int(points.sum()) for points in evaluated]
+    assert counts[:2] == [0, coarsest(resolution).sum()], "a sample of the data, then the coarsest grid on all of it"
+    assert counts == sorted(set(counts))
+    for points, level in zip(evaluated, datasets, strict=False):
+        for quantity in ("loss", "accuracy"):
+            np.testing.assert_array_equal(level[quantity].values[points], final[quantity].values[points])
+        assert level.sizes == final.sizes
+        assert np.isfinite(level.loss).all()
         assert (level.u.attrs["low"], level.u.attrs["high"]) == pytest.approx((-0.2, 1.2))
     xr.testing.assert_identical(
         final.drop_attrs(), mc.sweep_plane(digits, "three_modes", resolution=resolution, margin=0.2).drop_attrs()
     )
+
+
+@pytest.mark.parametrize("repair", ["none", "batchnorm"])
+def test_the_first_picture_of_a_sample_is_within_its_error(batchnorm, repair):
+    first, *_, final = mc.iter_plane(batchnorm, resolution=9, repair=repair, splits=("test", "train"))
+    for quantity in ("loss", "accuracy"):
+        error = abs(first[quantity] - final[quantity])
+        assert (error <= 3 * first[f"{quantity}_error"]).mean() > 0.8
+        assert first[f"{quantity}_error"].min() > 0
+        assert (error.sel(u=slice(0.3, 0.7)) < 0.5).all()
+
+
+def test_a_tolerance_ends_the_map_as_an_estimate_within_it(digits):
+    exact = mc.sweep_plane(digits, "three_modes", resolution=33, margin=0.2)
+    estimate = mc.sweep_plane(digits, "three_modes", resolution=33, margin=0.2, tolerance=0.02)
+    spread = float(exact.loss.max() - exact.loss.min())
+    evaluated = estimate.loss_error == 0
+    assert evaluated.mean() < 0.2
+    assert 2 * estimate.loss_error.max() <= 0.02 * spread
+    error = abs(estimate.loss - exact.loss)
+    assert error.max() <= 0.02 * spread
+    assert (error <= 2 * estimate.loss_error).mean() >= 0.95
+    np.testing.assert_allclose(estimate.loss.values[evaluated], exact.loss.values[evaluated], rtol=1e-5)
 
 
 def test_samples_and_repeats_grow_without_changing(digits):
@@ -103,9 +133,9 @@ def test_samples_and_repeats_grow_without_changing(digits):
 
 
 @pytest.mark.parametrize("resolution", [2, 3, 5, 12, 33])
-def test_levels_cover_the_grid_once(resolution):
-    points = np.concatenate([new for _, new in levels(resolution, 2)])
-    assert len(points) == resolution**2 == len({tuple(p) for p in points.tolist()})
+def test_levels_cover_the_line_once(resolution):
+    points = np.concatenate([new for _, new in levels(resolution)])
+    assert sorted(points.tolist()) == list(range(resolution))
 
 
 def test_growing_covers_the_sequence_once():

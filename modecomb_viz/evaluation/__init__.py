@@ -80,7 +80,8 @@ def evaluate(
         model: the architecture, in eval mode; its own weights are not read.
         stacked_params: ``[point, *shape]`` per tensor, in the precision of the evaluation.
         split: inputs and labels, in the same precision.
-        quantities: among "loss" (nats per example), "accuracy" (fraction), "logits".
+        quantities: among "loss" (nats per example), "loss_deviation" (of it over examples), "accuracy" (fraction),
+            "logits".
         device: default: the GPU if there is one.
         strategy: one of :data:`STRATEGIES`; default: by device.
         max_memory: bytes of weights and activations held at once, beyond the arguments themselves.

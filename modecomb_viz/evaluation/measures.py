@@ -9,7 +9,7 @@ from torch import Tensor
 
 __all__ = ["QUANTITIES", "Totals", "check_quantities"]
 
-QUANTITIES = ("loss", "accuracy", "logits")
+QUANTITIES = ("loss", "accuracy", "loss_deviation", "logits")
 
 
 def check_quantities(quantities: Sequence[str]):
@@ -30,7 +30,8 @@ class Totals:
 
     def __init__(self, points: int, examples: int, quantities: Sequence[str]):
         self._examples, self._quantities = examples, quantities
-        self._sums = {q: torch.zeros(points, dtype=torch.float64) for q in quantities if q != "logits"}
+        sums = {*quantities, *(("loss",) if "loss_deviation" in quantities else ())} - {"logits"}
+        self._sums = {q: torch.zeros(points, dtype=torch.float64) for q in sums}
         self._logits: Tensor | None = None
         self._points = points
 
@@ -46,6 +47,8 @@ class Totals:
         losses = -F.log_softmax(logits, -1).gather(-1, y.expand(len(logits), -1)[..., None]).squeeze(-1)
         if "loss" in self._sums:
             self._sums["loss"][index] += losses.sum(1, dtype=torch.float64).cpu()
+        if "loss_deviation" in self._sums:
+            self._sums["loss_deviation"][index] += losses.square().sum(1, dtype=torch.float64).cpu()
         if "accuracy" in self._sums:
             right = logits.argmax(-1) == y
             total = right.sum(1).double()
@@ -58,6 +61,11 @@ class Totals:
             self._logits[index, start : start + logits.shape[1]] = logits.cpu()
 
     def means(self) -> dict[str, Tensor]:
-        """Loss in nats per example and accuracy as a fraction ``[point]``; logits ``[point, example, class]``."""
+        """Loss in nats per example, its deviation over examples, accuracy as a fraction ``[point]``.
+
+        Logits are ``[point, example, class]``.
+        """
         found = {quantity: total / self._examples for quantity, total in self._sums.items()}
+        if "loss_deviation" in found:
+            found["loss_deviation"] = (found["loss_deviation"] - found["loss"] ** 2).clamp(min=0).sqrt()
         return found if self._logits is None else found | {"logits": self._logits}

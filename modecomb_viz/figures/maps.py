@@ -17,7 +17,7 @@ from bokeh.models import (
 from modecomb_viz.figures.base import Figure, Frame, Property, check_shown, make_figure, range_properties
 from modecomb_viz.figures.looks import HEIGHT, NAN_COLOR, PALETTES, axis_label, number, quantity_label
 
-__all__ = ["MapFigure", "color_range"]
+__all__ = ["MapFigure", "color_range", "estimate_note"]
 
 
 def color_range(values: np.ndarray) -> tuple[float, float]:
@@ -30,6 +30,25 @@ def color_range(values: np.ndarray) -> tuple[float, float]:
         return 0.0, 1.0
     low, high = float(finite.min()), float(np.quantile(finite, 0.98))
     return low, high if high > low else low + max(abs(low), 1.0) * 1e-3
+
+
+def _errors(dataset: xr.Dataset, quantity: str, split: str) -> np.ndarray | None:
+    """The standard errors of a map that is an estimate; None of one that is exact."""
+    name = f"{quantity}_error"
+    return dataset[name].sel(split=split).transpose("v", "u").values if name in dataset else None
+
+
+def estimate_note(dataset: xr.Dataset, quantity: str, split: str) -> str:
+    """What a map that is an estimate says of itself: the largest two standard errors; nothing of one that is exact.
+
+    On the border between numbers and none the error is not known.
+    """
+    errors = _errors(dataset, quantity, split)
+    if errors is None:
+        return ""
+    known, unknown = errors[np.isfinite(errors) & (errors != 0)], np.isinf(errors).sum()
+    within = f" ± {number(2 * known.max())} (2 SE)" if known.size else ""
+    return f"estimate{within}" + (f", unknown at {unknown}" if unknown else "")
 
 
 class MapFigure(Figure):
@@ -64,9 +83,7 @@ class MapFigure(Figure):
             major_label_text_font_size="12px",
         )
         self.figure.add_layout(self._bar, "right")
-        self._hover = HoverTool(
-            renderers=[self._image], tooltips=[("u", "$x{0.000}"), ("v", "$y{0.000}"), ("value", "@image{0.0000}")]
-        )
+        self._hover = HoverTool(renderers=[self._image], tooltips=_TOOLTIPS)
         self.figure.add_tools(self._hover)
 
     def _draw_marks(self):
@@ -100,12 +117,14 @@ class MapFigure(Figure):
         check_shown(dataset, quantity, split)
         values = dataset[quantity].sel(split=split).transpose("v", "u").values
         low, high = colors or color_range(values)
-        columns = {"image": _image_columns(dataset, values), "marks": _mark_columns(dataset, values)}
+        errors = _errors(dataset, quantity, split)
+        columns = {"image": _image_columns(dataset, values, errors), "marks": _mark_columns(dataset, values, errors)}
         properties = (
             *self._range_properties(dataset),
             *self._color_properties(quantity, low, high, log_scale and quantity == "loss"),
+            Property(self._hover, "tooltips", _TOOLTIPS + [("within", "± @error{0.0000}")] * (errors is not None)),
             Property(self._bar, "title", quantity_label(quantity, split)),
-            Property(self.figure.title, "text", _notes(values, high)),
+            Property(self.figure.title, "text", _notes(values, high, estimate_note(dataset, quantity, split))),
             Property(self.figure.xaxis[0], "axis_label", axis_label(dataset.u)),
             Property(self.figure.yaxis[0], "axis_label", axis_label(dataset.v)),
         )
@@ -133,6 +152,7 @@ class MapFigure(Figure):
         ]
 
 
+_TOOLTIPS = [("u", "$x{0.000}"), ("v", "$y{0.000}"), ("value", "@image{0.0000}")]
 _EMPTY_IMAGE: dict[str, list[Any]] = {"image": [], "x": [], "y": [], "dw": [], "dh": []}
 _EMPTY_MARKS: dict[str, list[Any]] = {"u": [], "v": [], "text": [], "dx": [], "dy": [], "align": []}
 
@@ -143,31 +163,35 @@ def _cell(coordinates: np.ndarray) -> tuple[float, float]:
     return float(coordinates[0] - half), float(coordinates[-1] - coordinates[0] + 2 * half)
 
 
-def _image_columns(dataset: xr.Dataset, values: np.ndarray) -> dict[str, list[Any]]:
+def _image_columns(dataset: xr.Dataset, values: np.ndarray, errors: np.ndarray | None) -> dict[str, list[Any]]:
     (x, dw), (y, dh) = _cell(dataset.u.values), _cell(dataset.v.values)
-    return {"image": [values.astype(np.float32)], "x": [x], "y": [y], "dw": [dw], "dh": [dh]}
+    columns = {"image": [values.astype(np.float32)], "x": [x], "y": [y], "dw": [dw], "dh": [dh]}
+    if errors is not None:
+        columns["error"] = [np.where(np.isfinite(errors), 2 * errors, np.nan).astype(np.float32)]
+    return columns
 
 
-def _mark_columns(dataset: xr.Dataset, values: np.ndarray) -> dict[str, list[Any]]:
-    """Marks with the value of their grid point, where they fall on one; labels point inwards."""
+def _mark_columns(dataset: xr.Dataset, values: np.ndarray, errors: np.ndarray | None) -> dict[str, list[Any]]:
+    """Marks with the value of their grid point, where they fall on one, ≈ if estimated; labels point inwards."""
     columns: dict[str, list[Any]] = {name: [] for name in _EMPTY_MARKS}
     u_middle, v_middle = ((axis.attrs["low"] + axis.attrs["high"]) / 2 for axis in (dataset.u, dataset.v))
     for name, u, v in zip(dataset.mark.values, dataset.mark_u.values, dataset.mark_v.values, strict=True):
         i, j = np.abs(dataset.v.values - v).argmin(), np.abs(dataset.u.values - u).argmin()
         on_grid = np.isclose(dataset.v.values[i], v) and np.isclose(dataset.u.values[j], u)
+        about = "" if errors is None or errors[i, j] == 0 else "≈ "
         right, below = u > u_middle, v > v_middle
-        row = (u, v, f"{name}  {number(values[i, j])}" if on_grid else str(name),
+        row = (u, v, f"{name}  {about}{number(values[i, j])}" if on_grid else str(name),
                -9 if right else 9, 14 if below else -14, "right" if right else "left")  # fmt: skip
         for column, value in zip(columns.values(), row, strict=True):
             column.append(value)
     return columns
 
 
-def _notes(values: np.ndarray, high: float) -> str:
-    """What the colours do not say: values beyond the range, values that are none."""
-    notes = []
+def _notes(values: np.ndarray, high: float, estimate: str) -> str:
+    """What the colours do not say: that it is an estimate, values beyond the range, values that are none."""
+    notes = [estimate] * bool(estimate)
     if np.nanmax(values, initial=-np.inf) > high:
         notes.append(f"last colour: ≥ {number(high)}")
     if np.isnan(values).any():
-        notes.append("grey: not a number")
+        notes.append("grey: NaN")
     return " · ".join(notes) or " "

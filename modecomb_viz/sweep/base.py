@@ -4,8 +4,8 @@ import json
 import math
 import platform
 import time
-from collections.abc import Generator, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from functools import cache, lru_cache
 from importlib.metadata import version
 from typing import Any, ClassVar
@@ -24,7 +24,7 @@ from modecomb_viz.alignment import (
     perturb_alignment,
 )
 from modecomb_viz.checkpoints import ModeSet
-from modecomb_viz.data import Split
+from modecomb_viz.data import Split, stratified
 from modecomb_viz.evaluation import (
     Engine,
     Plan,
@@ -60,6 +60,13 @@ Step = Progress | xr.Dataset
 REFERENCES = ("A", "B", "midpoint", "naive midpoint")
 
 QUANTITIES = ("loss", "accuracy")
+
+#: The sample of a split for first pictures: one example in so many, at least so many, where the split has so many times
+#: as many.
+_SAMPLED, _SAMPLE, _WORTH = 10, 64, 4
+
+#: What is measured, by quantity: ``[split, point]``.
+Found = dict[str, np.ndarray]
 
 
 def check_choice(name: str, value: object, allowed: Sequence[str]):
@@ -211,6 +218,7 @@ class Measurement:
         self.device, self.dtype = resolve_device(sweep.device), check_precision(sweep.precision)
         self.done, self.seconds = 0, 0.0
         self.splits = {name: self._placed_split(modes.split(name)) for name in sweep.splits}
+        self.samples = self._samples()
         self.model = _placed(modes.model, self.device, self.dtype)
         self.params_a = self.placed(modes.mode(sweep.a))
         split = self.splits[sweep.splits[0]]
@@ -218,7 +226,15 @@ class Measurement:
             self.model, self.params_a, split, max_memory=sweep.max_memory, **check_plan(sweep.plan)
         )
         self.repair = self._prepare_repair() if sweep.repair != "none" else None
-        self._engines: dict[str, tuple[Combinations, Engine]] = {}
+        self._engines: dict[int, tuple[Combinations, Engine]] = {}
+
+    def _samples(self) -> dict[str, Split]:
+        """Stratified samples of the splits, for first pictures; none where a split is too small for one."""
+        sizes = {name: max(_SAMPLE, len(split.y) // _SAMPLED) for name, split in self.splits.items()}
+        if any(_WORTH * size > len(self.splits[name].y) for name, size in sizes.items()):
+            return {}
+        index = {name: stratified(self.splits[name].y, size) for name, size in sizes.items()}
+        return {name: Split(near(split.x[index[name]]), split.y[index[name]]) for name, split in self.splits.items()}
 
     def _prepare_repair(self) -> Repair:
         """On examples drawn from the train split with seed 0, the same for every point."""
@@ -248,26 +264,54 @@ class Measurement:
         seed = self.sweep.perturbation_seed + seed_offset
         return perturb_alignment(self.alignment(b), strength, self.sweep.perturbation, seed)
 
-    def evaluate(self, family: Combinations, coordinates: Tensor) -> Generator[Progress, None, dict[str, np.ndarray]]:
+    def evaluate(self, family: Combinations, coordinates: Tensor) -> Generator[Progress, None, Found]:
         """Loss and accuracy ``[split, point]`` of a family at the coordinates, repaired as the sweep says."""
-        values = {quantity: np.full((len(self.splits), len(coordinates)), np.nan) for quantity in QUANTITIES}
-        for row, split in enumerate(self.splits):
-            measured = yield from self._timed(
-                self._engine(family, split).steps(coordinates, QUANTITIES), len(coordinates)
-            )
+        return (yield from self._evaluate(self.splits, family, coordinates, QUANTITIES))
+
+    def evaluate_sample(
+        self, family: Combinations, coordinates: Tensor
+    ) -> Generator[Progress, None, tuple[Found, Found]]:
+        """The same on :attr:`samples`, and standard errors of it as estimates of what all data would give.
+
+        By the rule of succession a sample that is all right may miss examples that are wrong; the deviation of the loss
+        is taken to be at least that of so many examples that cost what guessing costs.
+        """
+        quantities = (*QUANTITIES, "loss_deviation")
+        found = yield from self._evaluate(self.samples, family, coordinates, quantities, counts=False)
+        sizes, whole = (np.array([[len(s.y)] for s in of.values()]) for of in (self.samples, self.splits))
+        guessing = np.log([[len(split.y.unique())] for split in self.splits.values()])
+        right = (found["accuracy"] * sizes + 1) / (sizes + 2)
+        of_right = np.sqrt(right * (1 - right))
+        deviations = {"loss": np.maximum(found.pop("loss_deviation"), guessing * of_right), "accuracy": of_right}
+        return found, {q: deviation * np.sqrt((1 - sizes / whole) / sizes) for q, deviation in deviations.items()}
+
+    def _evaluate(
+        self,
+        splits: Mapping[str, Split],
+        family: Combinations,
+        coordinates: Tensor,
+        quantities: Sequence[str],
+        *,
+        counts: bool = True,
+    ) -> Generator[Progress, None, Found]:
+        values = {quantity: np.full((len(splits), len(coordinates)), np.nan) for quantity in quantities}
+        for row, split in enumerate(splits.values()):
+            steps = self._engine(family, split).steps(coordinates, quantities)
+            measured = yield from self._timed(steps, len(coordinates) if counts else 0)
             for quantity, tensor in measured.items():
                 values[quantity][row] = tensor.numpy()
         return values
 
-    def _engine(self, family: Combinations, split: str) -> Engine:
+    def _engine(self, family: Combinations, split: Split) -> Engine:
         """The engine of a family; the last one of every split is kept, with what it has computed."""
-        known, engine = self._engines.get(split, (None, None))
+        known, engine = self._engines.get(id(split), (None, None))
         if known is not family or engine is None:
             model, points = self.model, family
             if self.repair:
                 model, points = self.repair.model, self.repair.points(family)
-            engine = make_engine(model, points, self.splits[split], self.plan)
-            self._engines[split] = (family, engine)
+            plan = replace(self.plan, examples=min(self.plan.examples, len(split.y)))
+            engine = make_engine(model, points, split, plan)
+            self._engines[id(split)] = (family, engine)
         return engine
 
     def _timed(

@@ -1,4 +1,4 @@
-"""Coarse to fine: which grid points are new at each level."""
+"""Coarse to fine: which points are new at each level."""
 
 from collections.abc import Iterator
 
@@ -20,18 +20,12 @@ def strides(resolution: int) -> list[int]:
     return [2**k for k in range(stride.bit_length() - 1, -1, -1)]
 
 
-def levels(resolution: int, dimensions: int) -> Iterator[tuple[int, Int[np.ndarray, "point axis"]]]:
-    """Per level its stride, and the grid indices that no earlier level has evaluated.
-
-    The points of a level are every stride-th of the final grid along each axis, so no point is computed twice.
-    """
+def levels(points: int) -> Iterator[tuple[int, Int[np.ndarray, " index"]]]:
+    """Per level of a line its stride, and the indices that no earlier level has evaluated: every stride-th of them."""
     before = None
-    for stride in strides(resolution):
-        axis = np.arange(0, resolution, stride)
-        grid = np.stack(np.meshgrid(*[axis] * dimensions, indexing="ij"), -1).reshape(-1, dimensions)
-        if before is not None:
-            grid = grid[(grid % before).any(1)]
-        yield stride, grid
+    for stride in strides(points):
+        index = np.arange(0, points, stride)
+        yield stride, index if before is None else index[index % before > 0]
         before = stride
 
 

@@ -44,11 +44,11 @@ class SegmentSweep(Sweep):
         t = grid_axis(self.start, self.end, self.points)
         lines = [run.line(run.perturbed(strength).params) for strength in self.strengths]
         values = {q: np.full((len(lines), len(self.splits), len(t)), np.nan) for q in QUANTITIES}
-        for stride, new in levels(self.points, 1):
+        for stride, new in levels(self.points):
             for row, line in enumerate(lines):
-                measured = yield from run.evaluate(line, torch.as_tensor(t[new[:, 0]]))
+                measured = yield from run.evaluate(line, torch.as_tensor(t[new]))
                 for quantity in QUANTITIES:
-                    values[quantity][row][:, new[:, 0]] = measured[quantity]
+                    values[quantity][row][:, new] = measured[quantity]
             yield run.dataset(
                 {q: (("strength", "split", "t"), values[q][..., ::stride].copy()) for q in QUANTITIES},
                 {"t": t[::stride]},

@@ -59,11 +59,25 @@ def test_the_perturbation_slider_moves_map_and_numbers(serve, page, deep, compla
     deep.wait("deep(document, '.numbers')[1].textContent.includes('perturbed')")
     deep.wait_until_complete()
     after = shown(deep)
-    assert deep.texts(".numbers")[0].startswith("17 × 17 of 17 × 17")
+    assert deep.texts(".numbers")[0].startswith("289 of 289 points")
     assert after == pytest.approx(computed_elsewhere(strength=0.5), rel=1e-3)
     assert all(abs(a - b) > 1e-3 for a, b in zip(after[1:], before[1:], strict=True))
     assert len(pictures) == 3
     deep.wait("pictures().every((picture, i) => picture !== arg[i])", pictures)
+    assert complaints == []
+    assert server.troubles() == []
+
+
+def test_a_map_is_an_estimate_until_it_is_exact_or_stopped(serve, page, deep, complaints):
+    server = serve("apps/explorer.py")
+    page.goto(f"{server.url}?modes_name=digits-resnet&resolution=129&draws=8")
+    deep.wait("/^computing .* points/.test(deep(document, '.state')[0]?.parentElement.textContent)")
+    page.get_by_text("Stop", exact=True).first.click()
+    deep.wait("deep(document, '.state')[0].textContent === 'stopped'")
+    evaluated, whole = (int(word) for word in deep.texts(".numbers")[0].split(" points")[0].split(" of "))
+    assert evaluated < whole == 129**2
+    page.get_by_text("Go on", exact=True).click()
+    deep.wait("deep(document, '.state')[0].textContent.startsWith('computing')")
     assert complaints == []
     assert server.troubles() == []
 
