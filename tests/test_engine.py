@@ -40,6 +40,7 @@ def families(case):
         z = sample_coefficients(spec, "bernoulli", granularity=granularity, seed=1)
         yield f"split {granularity}", split_plane(a, b, z).at, GRID
     yield "random", random_plane(spec, a, b).at, GRID
+    yield "random weight", random_plane(spec, a, b, granularity="weight").at, GRID
     yield "layers", split_plane(a, b, layer_mask(spec, len(spec.layer_names) // 2)).at, GRID
     yield "three modes", three_modes_plane(a, b, c).at, GRID
     yield "segment", segment(a, b), torch.linspace(0, 1, 7, dtype=torch.float64)
@@ -137,6 +138,7 @@ def test_products_with_the_ends_serve_a_whole_plane_and_all_unit_wise_draws():
     }
     assert len(shared["three modes"]) == len(shared["split unit"]) == len(shared["draws unit"]) == 1
     assert len(shared["layers"]) == 2, "the first layer of either half"
+    assert len(shared["split weight"]) == len(shared["random weight"]) == 1, "three products serve the first layer"
     assert not shared["draws weight"]
 
 

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -44,6 +44,28 @@ def _columns(coordinates: Tensor, tensor: Tensor) -> Iterable[Tensor]:
     return (column.to(tensor).reshape(shape) for column in coordinates.unbind(1))
 
 
+def _numbers(coordinates: Tensor, params: Params) -> tuple[Coefficients, Coefficients]:
+    """The coordinates u and v as coefficients of every tensor."""
+    columns = {name: tuple(_columns(coordinates, tensor)) for name, tensor in params.items()}
+    return {name: u for name, (u, _) in columns.items()}, {name: v for name, (_, v) in columns.items()}
+
+
+def _affine(family: Combinations) -> Combinations:
+    """A plane whose coefficients are affine in u and v, as a mixture of its points (0, 0), (1, 0) and (0, 1).
+
+    Where every weight has a coefficient of its own this spares a table of them per point, and three products with the
+    data serve the whole first layer. Where coefficients are shared by the inputs of a unit, two do: then it stays.
+    """
+    probe = family.coefficients(torch.zeros(1, 2, dtype=torch.float64))
+    if all(tensor[0, 0].numel() <= 1 for table in probe for tensor in table.values() if tensor.ndim > 2):
+        return family
+    origin, along_u, along_v = (
+        {name: tensor[0] for name, tensor in family(torch.tensor([corner], dtype=torch.float64)).items()}
+        for corner in ((0, 0), (1, 0), (0, 1))
+    )
+    return replace(family, affine=Combinations(origin, (along_u, along_v), lambda at: _numbers(at, origin)))
+
+
 def split_plane(params_a: Params, params_b: Params, z: Coefficients) -> Plane:
     """Λ(u, v) = u·z + v·(1 − z): u moves the weights where z = 1, v those where z = 0.
 
@@ -59,7 +81,7 @@ def split_plane(params_a: Params, params_b: Params, z: Coefficients) -> Plane:
         return ({name: mixed(name, a) for name, a in params_a.items()},)
 
     marks = {"A": (0, 0), "π(B)": (1, 1), "z": (1, 0), "1−z": (0, 1)}
-    family = Combinations(params_a, (params_b,), at)
+    family = _affine(Combinations(params_a, (params_b,), at))
     return Plane(family, (0, 1), (0, 1), marks, ("u: coefficient where z = 1", "v: coefficient where z = 0"))
 
 
@@ -88,7 +110,7 @@ def random_plane(
 
         return ({name: mixed(name, a) for name, a in params_a.items()},)
 
-    family = Combinations(params_a, (params_b,), at)
+    family = _affine(Combinations(params_a, (params_b,), at))
     return Plane(family, (-1, 1), (-1, 1), {"midpoint": (0, 0)}, ("u: along D₁", "v: along D₂"), "× D (RMS ½)")
 
 
@@ -129,8 +151,7 @@ def three_modes_plane(params_a: Params, params_b: Params, params_c: Params, *, c
         raise ValueError(f"coordinates must be 'affine' or 'orthonormal', got {coordinates!r}.")
 
     def at(points: Tensor) -> tuple[Coefficients, Coefficients]:
-        columns = {name: tuple(_columns(points.double() @ basis, a)) for name, a in params_a.items()}
-        return {name: u for name, (u, _) in columns.items()}, {name: v for name, (_, v) in columns.items()}
+        return _numbers(points.double() @ basis, params_a)
 
     u, v = zip(*corners, strict=True)
     marks = dict(zip(("A", "π(B)", "π(C)"), corners, strict=True))

@@ -84,15 +84,18 @@ class Combinations:
         params_a: Θ_A.
         others: the other ends, one or two.
         coefficients: coordinates ``[point, …]`` to the coefficients Λ_k of every other end.
+        affine: the same networks as mixtures of other ends by numbers alone, as which they are made where it is there.
     """
 
     params_a: Params
     others: tuple[Params, ...]
     coefficients: Callable[[Tensor], tuple[Coefficients, ...]]
+    affine: "Combinations | None" = None
 
     def points(self, coordinates: Tensor) -> Points:
         """The networks at these coordinates, described."""
-        return Points((self.params_a, *self.others), self.coefficients(coordinates))
+        made = self.affine or self
+        return Points((made.params_a, *made.others), made.coefficients(coordinates))
 
     def __call__(self, coordinates: Tensor) -> dict[str, Tensor]:
         return self.points(coordinates).weights()
