@@ -12,7 +12,10 @@ from torch.func import functional_call
 
 import modecomb_viz as mc
 from modecomb_viz.data import Split
-from modecomb_viz.evaluation import evaluate, make_plan, resolve_device
+from modecomb_viz.evaluation import evaluate, make_plan, plans, resolve_device
+from modecomb_viz.evaluation.plans import faster_strategy
+from modecomb_viz.evaluation.program import program_of
+from modecomb_viz.evaluation.settings import arithmetic
 from modecomb_viz.hypercube import sample_coefficients
 
 
@@ -154,3 +157,70 @@ def test_gpu_agrees_with_cpu(name):
     modes = mc.open_modes(name)
     cpu, gpu = (mc.sweep_plane(modes, resolution=9, device=device) for device in ("cpu", "cuda"))
     np.testing.assert_allclose(gpu.loss, cpu.loss, rtol=2e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("strategy", ["loop", "vmap", "module"])
+@pytest.mark.parametrize("case", SMALL, ids=lambda case: case.name)
+def test_bfloat16_rounds_products_and_nothing_else(case, strategy):
+    model, stacked, split = problem(case, dtype=torch.float32)
+    exact, rounded = (
+        evaluate(model, stacked, split, ("logits",), strategy=strategy, precision=precision)["logits"]
+        for precision in ("float32", "bfloat16")
+    )
+    assert rounded.dtype == torch.float32
+    difference = (rounded - exact).norm() / exact.norm()
+    assert 1e-5 < difference < 0.05
+
+
+def test_the_error_of_a_reduced_precision_is_measured_and_stated(digits):
+    exact, rounded = (mc.sweep_plane(digits, resolution=9, precision=p) for p in ("float32", "bfloat16"))
+    stated = json.loads(rounded.attrs["precision_error"])
+    largest = abs(rounded.loss - exact.loss).max().item()
+    assert stated["points"] == 4
+    assert 0 < stated["loss"] <= largest * (1 + 1e-6)
+    assert stated["loss"] > largest / 10
+    assert stated["accuracy"] <= abs(rounded.accuracy - exact.accuracy).max().item()
+    assert "precision_error" not in exact.attrs
+    assert json.loads(rounded.attrs["plan"])["precision"] == rounded.attrs["dtype"] == "bfloat16"
+
+
+def test_tensorfloat32_is_used_when_asked_for_alone():
+    places = (torch.backends.cuda.matmul, torch.backends.cudnn.conv)
+    before = [place.fp32_precision for place in places]
+    for precision, expected in {"float32": "ieee", "float64": "ieee", "tf32": "tf32", "bfloat16": "ieee"}.items():
+        with arithmetic(precision):
+            assert [place.fp32_precision for place in places] == [expected] * 2
+        assert [place.fp32_precision for place in places] == before
+    with pytest.raises(RuntimeError), arithmetic("tf32"):
+        raise RuntimeError
+    assert [place.fp32_precision for place in places] == before
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_tensorfloat32_without_a_gpu_is_explained(digits):
+    with explains("'tf32'", "NVIDIA GPU", "'cpu'", "'float32'"):
+        mc.sweep_segment(digits, points=3, precision="tf32")
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("precision", ["tf32", "bfloat16"])
+def test_reduced_precision_on_a_gpu_states_its_error(precision):
+    modes = mc.open_modes("digits-convnet")
+    exact, rounded = (mc.sweep_plane(modes, resolution=9, device="cuda", precision=p) for p in ("float32", precision))
+    assert json.loads(rounded.attrs["precision_error"])["loss"] <= abs(rounded.loss - exact.loss).max() * (1 + 1e-6)
+
+
+def test_the_faster_strategy_is_measured_once(digits, monkeypatch):
+    model, x = digits.model, digits.test.x
+    program = program_of(model, x)
+    measured = []
+    times = {"loop": 2.0, "vmap": 1.0}
+    monkeypatch.setattr(
+        plans, "_seconds", lambda works, device: measured.append({k: w() for k, w in works.items()}) or times
+    )
+    program.schedules.clear()
+    assert [faster_strategy(program, digits.params["A"], x) for _ in range(2)] == ["vmap"] * 2
+    assert len(measured) == 1
+    with torch.no_grad():
+        torch.testing.assert_close(measured[0]["vmap"][3], functional_call(model, digits.params["A"], (x[:256],)))
+    program.schedules.clear()

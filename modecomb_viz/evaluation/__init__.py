@@ -15,13 +15,14 @@ from modecomb_viz.data import Split
 from modecomb_viz.evaluation.engine import Described, Engine
 from modecomb_viz.evaluation.measures import QUANTITIES, check_quantities
 from modecomb_viz.evaluation.plans import STRATEGIES, Plan, check_plan, default_memory, make_plan
-from modecomb_viz.evaluation.settings import PRECISIONS, check_precision, near, place, resolve_device
+from modecomb_viz.evaluation.settings import PRECISIONS, REDUCED, check_precision, near, place, resolve_device
 from modecomb_viz.hypercube import Points
 from modecomb_viz.permutation import Params
 
 __all__ = [
     "PRECISIONS",
     "QUANTITIES",
+    "REDUCED",
     "STRATEGIES",
     "Described",
     "Engine",
@@ -73,6 +74,7 @@ def evaluate(
     device: str | torch.device | None = None,
     strategy: str | None = None,
     max_memory: int | None = None,
+    precision: str = "float32",
 ) -> dict[str, Tensor]:
     """Evaluate networks whose weights carry a leading point axis (see :func:`~modecomb_viz.combine`).
 
@@ -85,6 +87,7 @@ def evaluate(
         device: default: the GPU if there is one.
         strategy: one of :data:`STRATEGIES`; default: by device.
         max_memory: bytes of weights and activations held at once, beyond the arguments themselves.
+        precision: of the products: "tf32" and "bfloat16" round their factors; otherwise that of the arguments.
 
     Returns:
         ``{"loss": [point], "accuracy": [point], "logits": [point, example, class]}``, on the CPU.
@@ -94,13 +97,14 @@ def evaluate(
     """
     target = resolve_device(device)
     check_quantities(quantities)
+    check_precision(precision, target)
     stacked = {name: tensor.to(target) for name, tensor in stacked_params.items()}
     count = len(next(iter(stacked.values())))
     if not count:
         raise ValueError("stacked_params holds no point: its leading axis has length 0.")
     moved, placed = split.to(target), place(model, target)
     first = {name: tensor[0] for name, tensor in stacked.items()}
-    plan = make_plan(placed, first, moved, strategy=strategy, max_memory=max_memory)
+    plan = make_plan(placed, first, moved, strategy=strategy, max_memory=max_memory, precision=precision)
     return finish(make_engine(placed, _Given(stacked), moved, plan).steps(torch.arange(count), quantities))
 
 

@@ -16,6 +16,7 @@ from modecomb_viz.evaluation.partitions import Partitions, partitions_of
 from modecomb_viz.evaluation.plans import Plan
 from modecomb_viz.evaluation.program import program_of
 from modecomb_viz.evaluation.schedule import Group, Need, Schedule, make_schedule
+from modecomb_viz.evaluation.settings import arithmetic
 from modecomb_viz.hypercube import Points
 
 __all__ = ["Described", "Engine"]
@@ -72,7 +73,7 @@ class Engine:
                 points = self.family.points(coordinates[first : first + described])
             steps = self._batch(points, first, totals)
             while True:
-                with torch.inference_mode():
+                with torch.inference_mode(), arithmetic(self.plan.precision):
                     share = next(steps, None)
                 if share is None:
                     break
@@ -95,7 +96,9 @@ class Engine:
         program = program_of(self.model, self.split.x)
         partitions, of = partitions_of(points, program.state)
         stacked = self.plan.strategy == "vmap"
-        schedule = make_schedule(program, points, partitions, of, share=self.plan.share, stacked=stacked)
+        narrow = self.plan.precision == "bfloat16"
+        options = {"share": self.plan.share, "stacked": stacked, "narrow": narrow}
+        schedule = make_schedule(program, points, partitions, of, **options)
         blocks = self._blocks(schedule)
         for i, block in enumerate(blocks):
             run = self._stacked if stacked else self._walk
@@ -109,8 +112,9 @@ class Engine:
             for x, y in zip(
                 self.split.x.split(self.plan.examples), self.split.y.split(self.plan.examples), strict=True
             ):
-                logits = functional_call(self.model, params, (x,), tie_weights=False)
-                totals.add([first + i], start, logits[None], y)
+                with torch.autocast(x.device.type, torch.bfloat16, enabled=self.plan.precision == "bfloat16"):
+                    logits = functional_call(self.model, params, (x,), tie_weights=False)
+                totals.add([first + i], start, logits.to(x.dtype)[None], y)
                 start += len(y)
                 yield (i + start / len(self.split.y)) / len(points)
 

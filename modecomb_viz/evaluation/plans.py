@@ -1,5 +1,6 @@
 """How an evaluation is cut: chosen by a short measurement, within a bound on memory."""
 
+import math
 import os
 import time
 from collections.abc import Callable, Mapping
@@ -8,13 +9,14 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.func import vmap
 from torch.fx import GraphModule
 
 from modecomb_viz.data import Split
 from modecomb_viz.evaluation.program import Program, Unrecordable, program_of
 from modecomb_viz.permutation import Params
 
-__all__ = ["STRATEGIES", "Plan", "check_plan", "default_memory", "make_plan"]
+__all__ = ["STRATEGIES", "Plan", "check_plan", "default_memory", "faster_strategy", "make_plan"]
 
 #: How points are evaluated, by name.
 STRATEGIES: dict[str, str] = {
@@ -32,6 +34,9 @@ _CANDIDATES = (0.25, 1.0, 4.0)
 #: Rounds of the measurement; times that differ by less than this factor are alike, and more examples at once are taken.
 _ROUNDS, _ALIKE = 3, 1.05
 
+#: Points and examples on which strategies are compared.
+_MEASURED_POINTS, _MEASURED_EXAMPLES = 8, 256
+
 #: Largest number of examples at once on a GPU, and of bytes that are held by default on either.
 _MOST_EXAMPLES, _MOST_BYTES = 2048, {"cpu": 512 * 2**20, "cuda": 8 * 2**30}
 
@@ -46,6 +51,7 @@ class Plan:
         examples: images at once.
         memory: bytes of weights, activations and shared results held at once.
         share: mix products from those with the ends where that is less work.
+        precision: of the products.
     """
 
     strategy: str
@@ -53,6 +59,7 @@ class Plan:
     examples: int
     memory: int
     share: bool = True
+    precision: str = "float32"
 
 
 def check_plan(plan: Mapping[str, Any]) -> dict[str, Any]:
@@ -62,7 +69,7 @@ def check_plan(plan: Mapping[str, Any]) -> dict[str, Any]:
         ValueError: for an unknown entry, an unknown strategy, or a number below 1.
     """
     known = ("strategy", "points", "examples", "share")
-    if unknown := plan.keys() - {*known, "memory", "threads"}:
+    if unknown := plan.keys() - {*known, "memory", "threads", "precision"}:
         raise ValueError(f"a plan has {', '.join(known)}; got {', '.join(sorted(unknown))}.")
     if (strategy := plan.get("strategy")) is not None and strategy not in STRATEGIES:
         raise ValueError(f"strategy must be one of {', '.join(map(repr, STRATEGIES))}, got {strategy!r}.")
@@ -91,16 +98,19 @@ def make_plan(
     examples: int | None = None,
     max_memory: int | None = None,
     share: bool = True,
+    precision: str = "float32",
 ) -> Plan:
     """Choose how to cut an evaluation so that what is held at once stays below ``max_memory`` bytes.
 
     Counted are three copies of the weights (the coefficients, the combined weights, a temporary) and three of the
-    largest activation. The default strategy is the loop on a CPU, where stacking gains nothing, and vmap on a GPU. On a
-    CPU the number of examples at once is the fastest of a few, measured once per network, shape and number of threads.
+    largest activation. The default strategy is the loop on a CPU, where stacking gains nothing; on a GPU the faster of
+    loop and vmap. On a CPU the number of examples at once is the fastest of a few. Both are measured once per network,
+    shape and number of threads.
 
     Args:
         strategy, points, examples: force a choice; all three replay a recorded plan.
         share: False computes every point by itself.
+        precision: as in :data:`~modecomb_viz.evaluation.PRECISIONS`.
 
     Raises:
         ValueError: for an unknown strategy, or a bound below one network on one example.
@@ -112,7 +122,7 @@ def make_plan(
         raise ValueError(f"{type(model).__name__} cannot be recorded, so strategy 'vmap' is not for it. Use 'module'.")
     if program is None:
         strategy = "module"
-    strategy = strategy or ("loop" if device.type == "cpu" else "vmap")
+    strategy = strategy or ("loop" if device.type == "cpu" else faster_strategy(program, params, split.x))
     memory = max_memory or default_memory(device)
     weights = 3 * sum(tensor.numel() * tensor.element_size() for tensor in params.values())
     per_example = 3 * (program.bytes_per_example if program else _most_bytes(model, params, split.x))
@@ -130,7 +140,7 @@ def make_plan(
             examples = min(most, _MOST_EXAMPLES)
     if points is None:
         points = 1 if strategy != "vmap" else max(1, memory // (weights + per_example * examples))
-    return Plan(strategy, points, examples, memory, share)
+    return Plan(strategy, points, examples, memory, share, precision)
 
 
 def _program(model: nn.Module, x: Tensor) -> Program | None:
@@ -156,19 +166,42 @@ def _fastest(program: Program | None, params: Params, x: Tensor, most: int, byte
         run = GraphModule(program.module, program.graph)
         weights = [params[name] for name in program.state]
         with torch.inference_mode():
-            times = _seconds({n: lambda n=n: run(*weights, x[:n], n) for n in sizes})
+            times = _seconds({n: lambda n=n: run(*weights, x[:n], n) for n in sizes}, x.device)
         per_example = {n: times[n] / n for n in sizes}
         program.schedules[key] = max(n for n in sizes if per_example[n] <= _ALIKE * min(per_example.values()))
     return program.schedules[key]
 
 
-def _seconds(works: Mapping[int, Callable[[], Any]]) -> dict[int, float]:
-    """The shortest of a few runs of each, taken in turns after one to warm up."""
-    times = dict.fromkeys(works, float("inf"))
+def faster_strategy(program: Program, params: Params, x: Tensor) -> str:
+    """The faster of loop and vmap for a few points on a few examples; measured once."""
+    key = ("strategy", x.device, torch.get_num_threads())
+    if key not in program.schedules:
+        run, some = GraphModule(program.module, program.graph), x[:_MEASURED_EXAMPLES]
+        weights = [params[name] for name in program.state]
+        stacked = [tensor.expand(_MEASURED_POINTS, *tensor.shape).clone() for tensor in weights]
+        dims = (*[0] * len(stacked), None, None)
+
+        def loop():
+            for _ in range(_MEASURED_POINTS):
+                run(*weights, some, len(some))
+
+        with torch.inference_mode():
+            times = _seconds(
+                {"loop": loop, "vmap": lambda: vmap(run, in_dims=dims)(*stacked, some, len(some))}, x.device
+            )
+        program.schedules[key] = min(times, key=times.__getitem__)
+    return program.schedules[key]
+
+
+def _seconds(works: Mapping[Any, Callable[[], Any]], device: torch.device) -> dict[Any, float]:
+    """The shortest of a few runs of each, taken in turns after one to warm up; the device's queue included."""
+    times = dict.fromkeys(works, math.inf)
     for round_ in range(1 + _ROUNDS):
         for n, work in works.items():
             start = time.perf_counter()
             work()
+            if device.type == "cuda":
+                torch.cuda.synchronize(device)
             if round_:
                 times[n] = min(times[n], time.perf_counter() - start)
     return times

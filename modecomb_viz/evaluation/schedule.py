@@ -100,6 +100,7 @@ def make_schedule(
     *,
     share: bool = True,
     stacked: bool = False,
+    narrow: bool = False,
 ) -> Schedule:
     """Group the operations of a program for some points; equal structures share one schedule.
 
@@ -107,15 +108,16 @@ def make_schedule(
         of: the partition of every tensor of the program's state.
         share: mix products from those with the ends where that is less work.
         stacked: for several parts at once under vmap, where nothing may be changed in place.
+        narrow: round the factors of products to bfloat16; what they give is float32 again.
     """
     known = {node: of[name] for node, name in zip(program.inputs, program.state, strict=False)}
     numbers = {}
     for node in program.graph.nodes:
         numbers[node] = known.get(node, partitions.join(numbers[source] for source in node.all_input_nodes))
     shared = tuple(_worth_sharing(program, points, partitions, numbers)) if share else ()
-    key = (tuple(numbers.values()), tuple(node.name for node, _ in shared), len(points.ends), stacked)
+    key = (tuple(numbers.values()), tuple(node.name for node, _ in shared), len(points.ends), stacked, narrow)
     if key not in program.schedules:
-        program.schedules[key] = _Builder(program, partitions, numbers, len(points.ends)).build(shared, stacked)
+        program.schedules[key] = _Builder(program, partitions, numbers, len(points.ends)).build(shared, stacked, narrow)
     return program.schedules[key]
 
 
@@ -189,11 +191,14 @@ class _Builder:
         self.x, self.count = (copies[node] for node in program.inputs[len(program.state) :])
         self.copies = copies
 
-    def build(self, shared: Sequence[tuple[Node, _Product]], stacked: bool) -> Schedule:
+    def build(self, shared: Sequence[tuple[Node, _Product]], stacked: bool, narrow: bool) -> Schedule:
         for node, product in shared:
             self._share(self.copies[node], product, in_place=not stacked)
         for node in list(self.graph.nodes):
             self._fold(node)
+        if narrow:
+            for node in list(self.graph.nodes):
+                self._narrow(node)
         if not stacked:
             for node in self.graph.nodes:
                 self._write_over(node)
@@ -276,6 +281,19 @@ class _Builder:
         for old in (*node.users, node, source):
             if not old.users:
                 self.graph.erase_node(old)
+
+    def _narrow(self, node: Node):
+        """The factors of a product are rounded to bfloat16, its result becomes float32."""
+        if node.target not in _MULTIPLIES:
+            return
+        with self.graph.inserting_before(node):
+            node.args = tuple(
+                self._call(torch.Tensor.bfloat16, arg, like=arg) if isinstance(arg, Node) and _is_tensor(arg) else arg
+                for arg in node.args
+            )
+        with self.graph.inserting_after(node):
+            made = self._call(torch.Tensor.float, node, like=node)
+        node.replace_all_uses_with(made, delete_user_cb=lambda user: user is not made)
 
     def _write_over(self, node: Node):
         """Write the result over an argument that is a tensor of its own group and is not read again."""
@@ -360,9 +378,16 @@ class _Cutter:
         return GraphModule(self.builder.program.module, graph)
 
 
+def _is_tensor(node: Node) -> bool:
+    return isinstance(node.meta.get("val"), Tensor)
+
+
 def _is_convolution(node: Any) -> bool:
     return isinstance(node, Node) and node.target == aten.convolution.default and not node.args[6]
 
+
+#: Operations that multiply tensors and add up.
+_MULTIPLIES = (*_PRODUCTS, aten.bmm.default, aten.baddbmm.default)
 
 #: Operations that make a tensor of their own, which nobody else sees.
 _FRESH = (
@@ -373,6 +398,7 @@ _FRESH = (
     mixed,
     torch.relu_,
     torch.Tensor.add_,
+    torch.Tensor.float,
 )
 
 #: Those that give several, the first of which is the normalised data.

@@ -1,14 +1,24 @@
 """Where and in which precision networks are evaluated."""
 
 import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
 
-__all__ = ["PRECISIONS", "check_precision", "near", "place", "resolve_device"]
+__all__ = ["PRECISIONS", "REDUCED", "arithmetic", "check_precision", "near", "place", "resolve_device"]
 
-#: Types in which a network can be evaluated.
-PRECISIONS: dict[str, torch.dtype] = {"float32": torch.float32, "float64": torch.float64}
+#: In which type the weights and data of an evaluation are held.
+PRECISIONS: dict[str, torch.dtype] = {
+    "float32": torch.float32,
+    "float64": torch.float64,
+    "tf32": torch.float32,
+    "bfloat16": torch.float32,
+}
+
+#: Precisions in which the factors of products are rounded: to 10 and to 7 bits of mantissa. Sums stay in float32.
+REDUCED = ("tf32", "bfloat16")
 
 
 def resolve_device(device: str | torch.device | None) -> torch.device:
@@ -28,11 +38,34 @@ def resolve_device(device: str | torch.device | None) -> torch.device:
     return resolved
 
 
-def check_precision(precision: str) -> torch.dtype:
-    """The dtype of a precision, or a ValueError that lists them."""
+def check_precision(precision: str, device: torch.device | None = None) -> torch.dtype:
+    """The dtype of a precision.
+
+    Raises:
+        ValueError: for an unknown one, or "tf32" where the device has none.
+    """
     if precision not in PRECISIONS:
         raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}, got {precision!r}.")
+    if precision == "tf32" and device is not None and device.type != "cuda":
+        raise ValueError(f"precision 'tf32' is that of an NVIDIA GPU; the device is {str(device)!r}. Use 'float32'.")
     return PRECISIONS[precision]
+
+
+@contextmanager
+def arithmetic(precision: str) -> Iterator[None]:
+    """While it lasts, products on a GPU are computed in TensorFloat-32 if that is the precision, and only then.
+
+    PyTorch's own default lets convolutions use it, which is no float32.
+    """
+    places = (torch.backends.cuda.matmul, torch.backends.cudnn.conv)
+    before = [place.fp32_precision for place in places]
+    try:
+        for place in places:
+            place.fp32_precision = "tf32" if precision == "tf32" else "ieee"
+        yield
+    finally:
+        for place, kept in zip(places, before, strict=True):
+            place.fp32_precision = kept
 
 
 def place(model: nn.Module, device: torch.device, dtype: torch.dtype | None = None) -> nn.Module:

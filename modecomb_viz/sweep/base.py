@@ -26,6 +26,7 @@ from modecomb_viz.alignment import (
 from modecomb_viz.checkpoints import ModeSet
 from modecomb_viz.data import Split, stratified
 from modecomb_viz.evaluation import (
+    REDUCED,
     Engine,
     Plan,
     check_plan,
@@ -64,6 +65,9 @@ QUANTITIES = ("loss", "accuracy")
 #: The sample of a split for first pictures: one example in so many, at least so many, where the split has so many times
 #: as many.
 _SAMPLED, _SAMPLE, _WORTH = 10, 64, 4
+
+#: Points that are evaluated in float32 as well where the precision is reduced.
+_CHECKED = 4
 
 #: What is measured, by quantity: ``[split, point]``.
 Found = dict[str, np.ndarray]
@@ -104,7 +108,8 @@ class Sweep:
         alignment_seed: of the order in which groups are matched.
         perturbation_seed: of the units that are moved, or of the noise.
         device: default: the GPU if there is one.
-        precision: "float32" or "float64".
+        precision: "float32", "float64"; "tf32" (on a GPU) or "bfloat16" round the factors of products: the attribute
+            ``precision_error`` of the result says by how much that moved some of its points.
         max_memory: bytes of weights, activations and shared results held at once; by default a share of what is free.
         plan: forces how the evaluation is cut, such as ``{"strategy": "vmap"}``; the attribute ``plan`` of a result
             replays it.
@@ -215,7 +220,8 @@ class Measurement:
 
     def __init__(self, sweep: Sweep, modes: ModeSet, total: int):
         self.sweep, self.modes, self.total = sweep, modes, total
-        self.device, self.dtype = resolve_device(sweep.device), check_precision(sweep.precision)
+        self.device = resolve_device(sweep.device)
+        self.dtype = check_precision(sweep.precision, self.device)
         self.done, self.seconds = 0, 0.0
         self.splits = {name: self._placed_split(modes.split(name)) for name in sweep.splits}
         self.samples = self._samples()
@@ -223,10 +229,16 @@ class Measurement:
         self.params_a = self.placed(modes.mode(sweep.a))
         split = self.splits[sweep.splits[0]]
         self.plan: Plan = make_plan(
-            self.model, self.params_a, split, max_memory=sweep.max_memory, **check_plan(sweep.plan)
+            self.model,
+            self.params_a,
+            split,
+            max_memory=sweep.max_memory,
+            precision=sweep.precision,
+            **check_plan(sweep.plan),
         )
+        self._precision_error: dict[str, float] = {}
         self.repair = self._prepare_repair() if sweep.repair != "none" else None
-        self._engines: dict[int, tuple[Combinations, Engine]] = {}
+        self._engines: dict[tuple[int, str], tuple[Combinations, Engine]] = {}
 
     def _samples(self) -> dict[str, Split]:
         """Stratified samples of the splits, for first pictures; none where a split is too small for one."""
@@ -266,7 +278,21 @@ class Measurement:
 
     def evaluate(self, family: Combinations, coordinates: Tensor) -> Generator[Progress, None, Found]:
         """Loss and accuracy ``[split, point]`` of a family at the coordinates, repaired as the sweep says."""
-        return (yield from self._evaluate(self.splits, family, coordinates, QUANTITIES))
+        found = yield from self._evaluate(self.splits, family, coordinates, QUANTITIES, self.plan)
+        if self.sweep.precision in REDUCED and not self._precision_error:
+            yield from self._measure_precision(family, coordinates, found)
+        return found
+
+    def _measure_precision(
+        self, family: Combinations, coordinates: Tensor, found: Found
+    ) -> Generator[Progress, None, None]:
+        """Evaluate some of the points in float32 as well, and keep the largest differences."""
+        some = np.unique(np.linspace(0, len(coordinates) - 1, _CHECKED).astype(int))
+        plan = replace(self.plan, precision="float32")
+        exact = yield from self._evaluate(self.splits, family, coordinates[some], QUANTITIES, plan, counts=False)
+        differences = {quantity: abs(found[quantity][:, some] - values) for quantity, values in exact.items()}
+        known = {q: values[np.isfinite(values)] for q, values in differences.items()}
+        self._precision_error = {"points": len(some), **{q: float(v.max(initial=0)) for q, v in known.items()}}
 
     def evaluate_sample(
         self, family: Combinations, coordinates: Tensor
@@ -277,7 +303,7 @@ class Measurement:
         is taken to be at least that of so many examples that cost what guessing costs.
         """
         quantities = (*QUANTITIES, "loss_deviation")
-        found = yield from self._evaluate(self.samples, family, coordinates, quantities, counts=False)
+        found = yield from self._evaluate(self.samples, family, coordinates, quantities, self.plan, counts=False)
         sizes, whole = (np.array([[len(s.y)] for s in of.values()]) for of in (self.samples, self.splits))
         guessing = np.log([[len(split.y.unique())] for split in self.splits.values()])
         right = (found["accuracy"] * sizes + 1) / (sizes + 2)
@@ -291,27 +317,28 @@ class Measurement:
         family: Combinations,
         coordinates: Tensor,
         quantities: Sequence[str],
+        plan: Plan,
         *,
         counts: bool = True,
     ) -> Generator[Progress, None, Found]:
         values = {quantity: np.full((len(splits), len(coordinates)), np.nan) for quantity in quantities}
         for row, split in enumerate(splits.values()):
-            steps = self._engine(family, split).steps(coordinates, quantities)
+            steps = self._engine(family, split, plan).steps(coordinates, quantities)
             measured = yield from self._timed(steps, len(coordinates) if counts else 0)
             for quantity, tensor in measured.items():
                 values[quantity][row] = tensor.numpy()
         return values
 
-    def _engine(self, family: Combinations, split: Split) -> Engine:
+    def _engine(self, family: Combinations, split: Split, plan: Plan) -> Engine:
         """The engine of a family; the last one of every split is kept, with what it has computed."""
-        known, engine = self._engines.get(id(split), (None, None))
+        key = (id(split), plan.precision)
+        known, engine = self._engines.get(key, (None, None))
         if known is not family or engine is None:
             model, points = self.model, family
             if self.repair:
                 model, points = self.repair.model, self.repair.points(family)
-            plan = replace(self.plan, examples=min(self.plan.examples, len(split.y)))
-            engine = make_engine(model, points, split, plan)
-            self._engines[id(split)] = (family, engine)
+            engine = make_engine(model, points, split, replace(plan, examples=min(plan.examples, len(split.y))))
+            self._engines[key] = (family, engine)
         return engine
 
     def _timed(
@@ -370,6 +397,7 @@ class Measurement:
             "plan": json.dumps({**asdict(self.plan), "threads": torch.get_num_threads()}),
             "versions": json.dumps(_versions()),
             "wall_time": self.seconds,
+            **({"precision_error": json.dumps(self._precision_error)} if self._precision_error else {}),
         }
 
 
