@@ -7,13 +7,14 @@ import pytest
 import reference
 import torch
 from cases import SMALL
+from held import Held
 from networks import kinds
 from torch import nn
 
 import modecomb_viz as mc
 from modecomb_viz.architectures import build, params_of
 from modecomb_viz.data import Split
-from modecomb_viz.evaluation import Plan, finish, make_engine
+from modecomb_viz.evaluation import Plan, finish, make_engine, make_plan
 from modecomb_viz.evaluation import engine as engine_module
 from modecomb_viz.evaluation.partitions import Partitions, partitions_of
 from modecomb_viz.evaluation.program import Unrecordable, program_of
@@ -33,9 +34,9 @@ by_name = pytest.mark.parametrize("case", SMALL, ids=lambda case: case.name)
 GRID = torch.cartesian_prod(*[torch.linspace(-0.25, 1.25, 4, dtype=torch.float64)] * 2)
 
 
-def families(case):
+def families(case, dtype=torch.float64):
     """Every kind of family, with coordinates."""
-    spec, (a, b, c) = case.spec(), (case.params(seed) for seed in range(3))
+    spec, (a, b, c) = case.spec(), (case.params(seed, dtype) for seed in range(3))
     for granularity in ("layer", "unit", "weight"):
         z = sample_coefficients(spec, "bernoulli", granularity=granularity, seed=1)
         yield f"split {granularity}", split_plane(a, b, z).at, GRID
@@ -256,3 +257,20 @@ def test_a_conv_net_of_another_seed_does_not_share_weights_with_the_first():
         }
         results.append(mc.evaluate(model, stacked, split)["loss"].item())
     assert results[0] != results[1]
+
+
+@pytest.mark.parametrize("case", SMALL[::2], ids=lambda case: case.name)
+@pytest.mark.parametrize("strategy", ["loop", "vmap"])
+def test_what_is_held_at_once_stays_below_the_bound(case, strategy):
+    x = case.inputs(60).float()
+    split, model, a = Split(x, torch.arange(60) % 5), case.model(), case.params(0, torch.float32)
+    with pytest.raises(ValueError, match="which needs") as refusal:
+        make_plan(model, a, split, max_memory=1)
+    needed = int(str(refusal.value).split()[-2].replace(",", ""))
+    for name, family, coordinates in families(case, torch.float32):
+        for memory in (3 * needed, 20 * needed):
+            plan = make_plan(model, a, split, strategy=strategy, max_memory=memory)
+            with Held() as held:
+                evaluated(make_engine(model, family, split, plan), coordinates[:6])
+            assert held.peak <= memory, (name, plan)
+            assert held.peak > sum(w.nbytes for w in a.values())

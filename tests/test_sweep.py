@@ -234,7 +234,7 @@ def test_float64_differs_little_from_float32(digits):
 
 
 def test_memory_bound_changes_nothing_but_the_plan(digits):
-    free, bound = (mc.sweep_plane(digits, resolution=5, max_memory=m) for m in (None, 4_500_000))
+    free, bound = (mc.sweep_plane(digits, resolution=5, max_memory=m) for m in (None, 8_000_000))
     assert free.attrs["plan"] != bound.attrs["plan"]
     np.testing.assert_allclose(free.loss, bound.loss, rtol=1e-6)
 

@@ -21,11 +21,11 @@ from modecomb_viz.hypercube import Points
 
 __all__ = ["Described", "Engine"]
 
-#: Bytes of logits that are gathered before they are measured.
-_GATHERED = 2**20
+#: Bytes of logits that are gathered before they are measured, and of coefficients of points that are described at once.
+_GATHERED, _DESCRIBED = 2**20, 2**25
 
-#: Bytes of coefficients of the points that are described at once.
-_DESCRIBED = 2**25
+#: Shares of the memory for logits that are gathered, coefficients, and results that wait for other groups.
+_OF_GATHERED, _OF_DESCRIBED, _OF_KEPT = 1 / 16, 1 / 16, 3 / 8
 
 
 @runtime_checkable
@@ -87,7 +87,7 @@ class Engine:
         one = self.family.points(coordinates[:1])
         tables = (*one.coefficients, one.given)
         size = sum(tensor.numel() * tensor.element_size() for table in tables for tensor in table.values())
-        return max(1, min(len(coordinates), _DESCRIBED // max(1, size)))
+        return max(1, min(len(coordinates), int(min(_DESCRIBED, _OF_DESCRIBED * self.plan.memory) / max(1, size))))
 
     def _batch(self, points: Points, first: int, totals: Totals) -> Iterator[float]:
         if self.plan.strategy == "module":
@@ -104,6 +104,9 @@ class Engine:
             run = self._stacked if stacked else self._walk
             for share in run(schedule, points, partitions, block, first, totals):
                 yield (i + share) / len(blocks)
+            if len(blocks) > 1:
+                for chunk in block:
+                    chunk.values.clear()
 
     def _by_module(self, points: Points, first: int, totals: Totals) -> Iterator[float]:
         for i in range(len(points)):
@@ -118,11 +121,16 @@ class Engine:
                 start += len(y)
                 yield (i + start / len(self.split.y)) / len(points)
 
+    @property
+    def _room(self) -> int:
+        """Bytes for results that wait: of all points, and under vmap as much for those of the points at once."""
+        return int(_OF_KEPT * self.plan.memory) // (2 if self.plan.strategy == "vmap" else 1)
+
     def _blocks(self, schedule: Schedule) -> list[list[_Chunk]]:
-        """The chunks of examples, in blocks whose results that wait for other groups fit into half the memory."""
-        size = self.plan.examples
-        per_chunk = max(1, schedule.kept_bytes * size)
-        many = max(1, self.plan.memory // 2 // per_chunk)
+        """The chunks of examples, in blocks whose results that wait for other groups fit into their share of memory."""
+        fit = max(1, self._room // max(1, schedule.kept_bytes))
+        size = min(self.plan.examples, fit)
+        many = fit // size
         chunks = [
             _Chunk(start, self.split.x[start : start + size], self.split.y[start : start + size], {})
             for start in range(0, len(self.split.y), size)
@@ -146,7 +154,7 @@ class Engine:
         ids = [partitions.ids[group.partition] for group in schedule.groups]
         current: list[int | None] = [None] * len(ids)
         made: dict[str, Any] = {}
-        gatherer = _Gatherer(self.split.y, totals)
+        gatherer = _Gatherer(self.split.y, totals, min(_GATHERED, int(_OF_GATHERED * self.plan.memory)))
         for done, p in enumerate(_order(schedule, ids)):
             changed = [i for i in range(len(ids)) if current[i] != ids[i][p]]
             for i in changed:
@@ -169,8 +177,10 @@ class Engine:
         totals: Totals,
     ) -> Iterator[float]:
         """Many points at once: every group runs on a stack of its parts."""
-        for start in range(0, len(points), self.plan.points):
-            index = np.arange(start, min(start + self.plan.points, len(points)))
+        waiting = schedule.kept_bytes * len(block[0].y)
+        at_once = min(self.plan.points, max(1, self._room // max(1, waiting)))
+        for start in range(0, len(points), at_once):
+            index = np.arange(start, min(start + at_once, len(points)))
             stacks = _Stacks(schedule, partitions, index)
             made: dict[str, Any] = {}
             for i, group in enumerate(schedule.groups):
@@ -191,8 +201,8 @@ class Engine:
 class _Gatherer:
     """Holds logits back until there are enough to be measured together: measuring a few costs as much as many."""
 
-    def __init__(self, y: Tensor, totals: Totals):
-        self._y, self._totals = y, totals
+    def __init__(self, y: Tensor, totals: Totals, most: int):
+        self._y, self._totals, self._most = y, totals, most
         self._held: dict[int, list[tuple[int, Tensor]]] = {}
         self._bytes = 0
 
@@ -200,7 +210,7 @@ class _Gatherer:
         """The logits of a point on the examples from ``start`` on."""
         self._held.setdefault(start, []).append((point, logits))
         self._bytes += logits.nbytes
-        if self._bytes > _GATHERED:
+        if self._bytes > self._most:
             self.flush()
 
     def flush(self):

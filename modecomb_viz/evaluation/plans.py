@@ -102,10 +102,10 @@ def make_plan(
 ) -> Plan:
     """Choose how to cut an evaluation so that what is held at once stays below ``max_memory`` bytes.
 
-    Counted are three copies of the weights (the coefficients, the combined weights, a temporary) and three of the
-    largest activation. The default strategy is the loop on a CPU, where stacking gains nothing; on a GPU the faster of
-    loop and vmap. On a CPU the number of examples at once is the fastest of a few. Both are measured once per network,
-    shape and number of threads.
+    Half of it is for three copies of the weights (the coefficients, the combined weights, a temporary) and three of the
+    largest activation, the other half for results and descriptions that wait for their use. The default strategy is the
+    loop on a CPU, where stacking gains nothing; on a GPU the faster of loop and vmap. On a CPU the number of examples
+    at once is the fastest of a few. Both are measured once per network, shape and number of threads.
 
     Args:
         strategy, points, examples: force a choice; all three replay a recorded plan.
@@ -126,12 +126,12 @@ def make_plan(
     memory = max_memory or default_memory(device)
     weights = 3 * sum(tensor.numel() * tensor.element_size() for tensor in params.values())
     per_example = 3 * (program.bytes_per_example if program else _most_bytes(model, params, split.x))
-    if memory < weights + per_example:
+    half, least = memory // 2, weights + per_example
+    if half < least:
         raise ValueError(
-            f"max_memory = {memory:,} bytes holds not even one network on one example, "
-            f"which needs {weights + per_example:,} bytes."
+            f"max_memory = {memory:,} bytes holds not even one network on one example, which needs {2 * least:,} bytes."
         )
-    most = min(len(split.x), (memory - weights) // per_example)
+    most = min(len(split.x), (half - weights) // per_example)
     if examples is None:
         examples = most
         if device.type == "cpu":
@@ -139,7 +139,7 @@ def make_plan(
         elif strategy == "vmap":
             examples = min(most, _MOST_EXAMPLES)
     if points is None:
-        points = 1 if strategy != "vmap" else max(1, memory // (weights + per_example * examples))
+        points = 1 if strategy != "vmap" else max(1, half // (weights + per_example * examples))
     return Plan(strategy, points, examples, memory, share, precision)
 
 
