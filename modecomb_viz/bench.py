@@ -3,12 +3,12 @@
 import gc
 import platform
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -19,14 +19,15 @@ from torch.utils.data import DataLoader, TensorDataset
 from torch.utils.flop_counter import FlopCounterMode
 
 from modecomb_viz.architectures import build, params_of
-from modecomb_viz.checkpoints import ModeSet, open_modes
-from modecomb_viz.data import Split
+from modecomb_viz.checkpoints import ModeSet, Recipe, open_modes
+from modecomb_viz.data import Split, load_dataset
 from modecomb_viz.evaluation import place, resolve_device
 from modecomb_viz.hypercube import combine
 from modecomb_viz.permutation import Params
 from modecomb_viz.sweep import PlaneSweep, SamplesSweep, Sweep
+from modecomb_viz.training import train_mode
 
-__all__ = ["WORKS", "Work", "as_table", "run_bench"]
+__all__ = ["WORKS", "PlainLoop", "Run", "Work", "as_table", "run_bench", "run_engine"]
 
 #: Batches of the plain loop; its best counts.
 BATCHES = (32, 128, 512, 1000)
@@ -35,19 +36,24 @@ BATCHES = (32, 128, 512, 1000)
 _PATIENCE = 1.5
 
 
+Batch = tuple[torch.Tensor, torch.Tensor]
+
+
 @dataclass(frozen=True)
 class Work:
     """Something to measure: networks, a sweep over them, and batches of the plain loop beside the best.
 
     Attributes:
         modes: an embedded set by name, or what builds one.
-        sweep: what the engine runs, at full size; ``None`` leaves the work out of a short run.
+        sweep: what the engine runs, at full size; one with a tolerance is compared with the exact map.
         batches: of the plain loop, measured each; the best counts.
+        on_demand: measured only when asked for by its name alone, because it takes many minutes or data.
     """
 
     modes: Callable[[], ModeSet]
     sweep: Sweep
     batches: tuple[int, ...] = ()
+    on_demand: bool = False
 
 
 def _untrained(name: str, shape: tuple[int, ...], examples: int, **options: Any) -> ModeSet:
@@ -62,6 +68,16 @@ def _untrained(name: str, shape: tuple[int, ...], examples: int, **options: Any)
 @cache
 def _mnist_mlp() -> ModeSet:
     return _untrained("mlp", (1, 28, 28), 10_000)
+
+
+@cache
+def _trained_mnist_mlp() -> ModeSet:
+    """Three networks trained for four epochs on MNIST, which ``MODECOMB_DATA`` must hold."""
+    training = {"epochs": 4, "batch_size": 500, "optimizer": "adam", "learning_rate": 5e-3}
+    recipe = Recipe("MNIST MLP", "mlp", "mnist", training)
+    splits = load_dataset(recipe.data)
+    params = {mode: params_of(train_mode(recipe, seed, splits["train"])) for seed, mode in enumerate("ABC")}
+    return ModeSet("mnist-mlp", recipe.build(), params, test=splits["test"], train=splits["train"])
 
 
 @cache
@@ -93,6 +109,10 @@ WORKS: dict[str, Work] = {
     "MNIST MLP 3×512, three modes": Work(_mnist_mlp, _plane(25, plane="three_modes")),
     "MNIST MLP 3×512, layers": Work(_mnist_mlp, _plane(25, z=2)),
     "MNIST MLP 3×512, unit-wise draws": Work(_mnist_mlp, SamplesSweep(n=64, alignment="identity")),
+    "MNIST MLP 3×512 trained, estimate": Work(
+        _trained_mnist_mlp, PlaneSweep(plane="three_modes", resolution=51, margin=0.3, tolerance=0.01), on_demand=True
+    ),
+    "MNIST MLP 3×512, large map": Work(_mnist_mlp, _plane(101, plane="three_modes", margin=0.3), on_demand=True),
     "8-layer BatchNorm convnet, plane": Work(_convnet, _plane(15), BATCHES),
     "ResNet-20 BatchNorm, plane": Work(_resnet20, _plane(5), BATCHES),
 }
@@ -121,7 +141,7 @@ def _flops(model: torch.nn.Module, params: Params, x: torch.Tensor) -> float:
     return counter.get_total_flops() * len(x)
 
 
-class _PlainLoop:
+class PlainLoop:
     """What one writes by hand: mix, load the state dict into the module, run the data in batches, add up the loss."""
 
     def __init__(self, modes: ModeSet, device: torch.device):
@@ -129,36 +149,60 @@ class _PlainLoop:
         self.ends = [{k: v.to(device) for k, v in modes.params[m].items()} for m in ("A", "B")]
         self.half = {name: torch.full((1, *[1] * w.ndim), 0.5) for name, w in self.ends[0].items()}
 
-    def seconds(self, batches: Callable[[], Iterator[tuple[torch.Tensor, torch.Tensor]]]) -> float:
-        """Seconds per point: the median of as many points as patience allows, at least three."""
+    def point(self, batches: Iterable[Batch]):
+        """Evaluate the midpoint."""
+        with torch.inference_mode():
+            mixed = combine(*self.ends, self.half)
+            self.model.load_state_dict({name: tensor[0] for name, tensor in mixed.items()}, strict=False)
+            for x, y in batches:
+                F.cross_entropy(self.model(x), y, reduction="sum").item()
 
-        def point():
-            with torch.inference_mode():
-                mixed = combine(*self.ends, self.half)
-                self.model.load_state_dict({name: tensor[0] for name, tensor in mixed.items()}, strict=False)
-                for x, y in batches():
-                    F.cross_entropy(self.model(x), y, reduction="sum").item()
+    def in_memory(self, batch: int) -> Iterable[Batch]:
+        """Slices of the tensors in memory."""
+        return zip(self.split.x.split(batch), self.split.y.split(batch), strict=True)
 
-        first = _timed(point, self.device)
-        return median(_timed(point, self.device) for _ in range(max(3, min(25, round(_PATIENCE / first)))))
-
-    def in_memory(self, batch: int) -> float:
-        """Over slices of tensors in memory."""
-        return self.seconds(lambda: zip(self.split.x.split(batch), self.split.y.split(batch), strict=True))
-
-    def by_loader(self, batch: int) -> float:
+    def by_loader(self, batch: int) -> Iterable[Batch]:
         """Through a DataLoader, as most code of the field does."""
-        loader = DataLoader(TensorDataset(*self.split), batch_size=batch)
-        return self.seconds(lambda: iter(loader))
+        return DataLoader(TensorDataset(*self.split), batch_size=batch)
+
+    def seconds(self, batches: Callable[[], Iterable[Batch]]) -> float:
+        """Seconds per point: the median of as many points as patience allows, at least three."""
+        first = _timed(lambda: self.point(batches()), self.device)
+        repeats = max(3, min(25, round(_PATIENCE / first)))
+        return median(_timed(lambda: self.point(batches()), self.device) for _ in range(repeats))
 
 
-def _engine(work: Sweep, modes: ModeSet) -> tuple[float, float]:
-    """Seconds to the first picture and to the whole result."""
-    start, first = time.perf_counter(), None
+class Run(NamedTuple):
+    """A sweep that ran: seconds to the first picture, to the end, and of its longest step, after which it can stop."""
+
+    first: float
+    whole: float
+    longest: float
+    result: xr.Dataset
+
+
+def run_engine(work: Sweep, modes: ModeSet) -> Run:
+    start = last = time.perf_counter()
+    first = longest = 0.0
     for step in work.steps(modes):
-        if first is None and isinstance(step, xr.Dataset):
-            first = time.perf_counter() - start
-    return first or 0.0, time.perf_counter() - start
+        now = time.perf_counter()
+        longest, last = max(longest, now - last), now
+        if isinstance(step, xr.Dataset):
+            first, result = first or now - start, step
+    return Run(first, now - start, longest, result)
+
+
+def _against_exact(estimate: xr.Dataset, sweep: PlaneSweep, modes: ModeSet) -> dict[str, float]:
+    """How far an estimated map is from the exact one, relative to its range, and what it cost."""
+    exact = run_engine(replace(sweep, tolerance=0.0), modes)
+    error, spread = abs(estimate.loss - exact.result.loss), exact.result.loss.max() - exact.result.loss.min()
+    evaluated = estimate.loss_error == 0
+    return {
+        "estimate_share_evaluated": float(evaluated.mean()),
+        "estimate_largest_error": float(error.max() / spread),
+        "estimate_within_two_errors": float(((error <= 2 * estimate.loss_error) | evaluated).mean()),
+        "exact_seconds": exact.whole,
+    }
 
 
 class _Memory:
@@ -190,12 +234,15 @@ class _Memory:
 def _measure(name: str, work: Work, sweep: Sweep, device: torch.device, rate: float) -> dict[str, Any]:
     modes = work.modes()
     points = sweep.resolution**2 if isinstance(sweep, PlaneSweep) else sweep.n
-    plain, examples = _PlainLoop(modes, device), len(modes.test.y)
-    loops = {batch: plain.in_memory(batch) for batch in dict.fromkeys((*work.batches, examples))}
-    _engine(replace(sweep, resolution=3) if isinstance(sweep, PlaneSweep) else replace(sweep, n=4), modes)
+    plain, examples = PlainLoop(modes, device), len(modes.test.y)
+    loops = {
+        batch: plain.seconds(partial(plain.in_memory, batch)) for batch in dict.fromkeys((*work.batches, examples))
+    }
+    run_engine(replace(sweep, resolution=3) if isinstance(sweep, PlaneSweep) else replace(sweep, n=4), modes)
     memory = _Memory(device)
-    first, whole = _engine(sweep, modes)
+    run = run_engine(sweep, modes)
     peak = memory.peak()
+    compared = _against_exact(run.result, sweep, modes) if "loss_error" in run.result else {}
     flops = _flops(plain.model, plain.ends[0], plain.split.x) * points
     return {
         "work": name,
@@ -203,13 +250,15 @@ def _measure(name: str, work: Work, sweep: Sweep, device: torch.device, rate: fl
         "examples": examples,
         "plain_loop_seconds": min(loops.values()) * points,
         "plain_loop_batches": {batch: seconds * points for batch, seconds in loops.items()},
-        "data_loader_seconds": plain.by_loader(min(1000, examples)) * points,
-        "engine_seconds": whole,
-        "ratio": min(loops.values()) * points / whole,
-        "ratio_to_whole_batch": loops[examples] * points / whole,
-        "share_of_matmul_rate": flops / whole / rate,
-        "first_picture_seconds": first,
+        "data_loader_seconds": plain.seconds(partial(plain.by_loader, min(1000, examples))) * points,
+        "engine_seconds": run.whole,
+        "ratio": min(loops.values()) * points / run.whole,
+        "ratio_to_whole_batch": loops[examples] * points / run.whole,
+        "share_of_matmul_rate": flops / run.whole / rate,
+        "first_picture_seconds": run.first,
+        "longest_step_seconds": run.longest,
         "peak_memory_bytes": peak,
+        **compared,
     }
 
 
@@ -230,13 +279,16 @@ def run_bench(
         ``{"device", "torch", "threads", "matmul_gflops", "rows": [...]}``; a row holds seconds of the plain loop (at
         its best batch and at each), of the same through a DataLoader and of the engine, their ratio, the share of the
         matrix-multiply rate that the plain loop's arithmetic in the engine's time would be, seconds to the first
-        picture, and peak memory above the loaded data.
+        picture and of the longest step, after which work can be cancelled, and peak memory above the loaded data. An
+        estimated map has ``estimate_…`` beside: its share of evaluated points, its largest error relative to the range
+        of the exact map, and the share of points within two standard errors.
 
     Raises:
         ValueError: when no work has such a name.
     """
     target, rows = resolve_device(device), []
-    chosen = {name: work for name, work in WORKS.items() if only.lower() in name.lower()}
+    matching = {name: work for name, work in WORKS.items() if only.lower() in name.lower()}
+    chosen = {name: work for name, work in matching.items() if not work.on_demand} or matching
     if not chosen:
         raise ValueError(f"no work is called '{only}'. There are: {'; '.join(WORKS)}.")
     rate = matmul_rate(target)
@@ -261,8 +313,8 @@ def as_table(figures: Mapping[str, Any]) -> Table:
         f"{figures['device']}, torch {figures['torch']}, {figures['threads']} threads, "
         f"matrix multiply {figures['matmul_gflops']:.0f} GFLOP/s"
     )
-    columns = ("work", "points × images", "plain loop", "DataLoader", "engine", "ratio", "of matmul", "first picture")
-    table = Table(*columns, "memory", title=title, box=None)
+    columns = ("work", "points × images", "plain loop", "DataLoader", "engine", "ratio", "of matmul")
+    table = Table(*columns, "first picture", "longest step", "memory", title=title, box=None)
     for row in figures["rows"]:
         table.add_row(
             row["work"],
@@ -273,6 +325,13 @@ def as_table(figures: Mapping[str, Any]) -> Table:
             f"{row['ratio']:.2f}×",
             f"{row['share_of_matmul_rate']:.0%}",
             f"{row['first_picture_seconds'] * 1000:.0f} ms",
+            f"{row['longest_step_seconds'] * 1000:.0f} ms",
             f"{row['peak_memory_bytes'] / 2**20:.0f} MiB",
         )
+        if "exact_seconds" in row:
+            table.add_row(
+                f"  {row['estimate_share_evaluated']:.1%} evaluated; largest error "
+                f"{row['estimate_largest_error']:.2%} of the range; "
+                f"{row['estimate_within_two_errors']:.1%} within 2 SE; exact in {row['exact_seconds']:.1f} s"
+            )
     return table
