@@ -329,9 +329,9 @@ def as_table(figures: Mapping[str, Any]) -> Table:
             f"{row['peak_memory_bytes'] / 2**20:.0f} MiB",
         )
         if "exact_seconds" in row:
-            table.add_row(
-                f"  {row['estimate_share_evaluated']:.1%} evaluated; largest error "
-                f"{row['estimate_largest_error']:.2%} of the range; "
-                f"{row['estimate_within_two_errors']:.1%} within 2 SE; exact in {row['exact_seconds']:.1f} s"
+            table.caption = (
+                f"estimate: {row['estimate_share_evaluated']:.1%} of the points evaluated, largest error "
+                f"{row['estimate_largest_error']:.2%} of the range, {row['estimate_within_two_errors']:.1%} within two "
+                f"standard errors; the exact map took {row['exact_seconds']:.1f} s"
             )
     return table

@@ -264,6 +264,7 @@ def _attribute_help(sweep: type) -> dict[str, str]:
 _SPECIAL: dict[str, tuple[Any, Callable[[Any], Any]]] = {
     "strength": (list[float], lambda values: values[0] if len(values) == 1 else tuple(values)),
     "splits": (list[str], tuple),
+    "members": (list[str], tuple),
     "parameters": (list[str], lambda texts: dict(map(_parameter, texts))),
     "plan": (list[str], lambda texts: dict(map(_plan_entry, texts))),
     "z": (str, lambda text: int(text) if text.isdigit() else text if text == "draw" else tuple(text.split(","))),
@@ -289,7 +290,7 @@ def _option(field: Field, help_text: str) -> inspect.Parameter:
     """The command-line option of one field: the same name, the same default."""
     kind = _SPECIAL[field.name][0] if field.name in _SPECIAL else field.type
     default = field.default_factory() if field.default is MISSING else field.default
-    if field.name in ("strength", "splits"):
+    if field.name in ("strength", "splits", "members"):
         default = list(default) if isinstance(default, tuple) else [default]
     flags = [f"--{field.name.replace('_', '-')}", *([f"-{field.name}"] if len(field.name) == 1 else [])]
     return inspect.Parameter(
@@ -339,7 +340,7 @@ def _sweep_command(name: str) -> Callable[..., None]:
     return command
 
 
-for _name in ("segment", "plane", "samples", "perturbation"):
+for _name in ("segment", "plane", "samples", "perturbation", "transitivity", "similarity"):
     app.command(_name)(_sweep_command(_name))
 
 

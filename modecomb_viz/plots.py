@@ -4,6 +4,7 @@ All plots have one signature: the Dataset first, ``quantity`` and ``split`` by k
 a slider. The looks are those of :mod:`modecomb_viz.figures`.
 """
 
+import itertools
 from collections.abc import Callable
 
 import holoviews as hv
@@ -13,9 +14,16 @@ import xarray as xr
 from modecomb_viz.figures.looks import COLORS, CURVES, NAN_COLOR, PALETTES, axis_label, number, quantity_label
 from modecomb_viz.figures.maps import color_range, estimate_note
 from modecomb_viz.results import recipe
-from modecomb_viz.statistics import barriers
+from modecomb_viz.statistics import barriers, embedding
 
-__all__ = ["plot_perturbation", "plot_plane", "plot_samples", "plot_segment"]
+__all__ = [
+    "plot_perturbation",
+    "plot_plane",
+    "plot_samples",
+    "plot_segment",
+    "plot_similarity",
+    "plot_transitivity",
+]
 
 _SIZE = {"width": 480, "height": 360}
 _WIDE = {"width": 640, "height": 360}
@@ -160,3 +168,72 @@ def plot_perturbation(dataset: xr.Dataset, *, quantity: str = "loss", split: str
     ]
     shown = [band.opts(color=color, alpha=0.25, line_alpha=0), mean.opts(color=color, line_width=2.5, tools=["hover"])]
     return hv.Overlay([*shown, *lines]).opts(legend_position="right", show_grid=True, **_WIDE)
+
+
+#: Markers of pairs of networks, in order.
+_MARKERS = ("circle", "square", "triangle", "diamond", "hex", "inverted_triangle", "star", "plus")
+
+
+def plot_transitivity(dataset: xr.Dataset, *, quantity: str = "loss", split: str = "test") -> hv.core.Dimensioned:
+    """The D2 barrier of every pair by every route of alignment, one marker per pair.
+
+    Raises:
+        ValueError: for the result of another sweep, another quantity, or a split that is not there.
+    """
+    _check(dataset, "transitivity", quantity, split)
+    variable = {"loss": "barrier", "accuracy": "error_barrier"}[quantity]
+    shown = barriers(dataset).sel(split=split, definition="D2", drop=True)
+    route = hv.Dimension("route", label="route of alignment", values=dataset.route.values.tolist())
+    attributes = shown[variable].attrs
+    value = hv.Dimension("barrier", label=f"{split} {attributes['long_name']}, D2 [{attributes['units']}]")
+
+    def draw(table: xr.Dataset) -> hv.Overlay:
+        layers = []
+        for pair, marker in zip(table.pair.values.tolist(), itertools.cycle(_MARKERS)):
+            known = table[variable].sel(pair=pair).dropna("route")
+            points = hv.Scatter((known.route.values, known.values), route, value, label=pair)
+            layers.append(points.opts(size=9, marker=marker, alpha=0.8, tools=["hover"]))
+        return hv.Overlay(layers).opts(legend_position="right", show_grid=True, xrotation=20, **_WIDE)
+
+    return _over_strengths(shown, draw)
+
+
+def plot_similarity(
+    dataset: xr.Dataset, *, quantity: str = "accuracy", split: str = "test", measure: str = "disagreement"
+) -> hv.core.Dimensioned:
+    """The diversity–accuracy plane, and the networks as points whose distances are their disagreement.
+
+    Left: how far every network is from A, against its accuracy or loss. Right: :func:`~modecomb_viz.embedding`.
+
+    Args:
+        measure: "disagreement", "disagreement_share" or "jensen_shannon".
+
+    Raises:
+        ValueError: for the result of another sweep, another quantity or measure, or a split that is not there.
+    """
+    _check(dataset, "similarity", quantity, split)
+    if not hv.extension._loaded:
+        hv.extension("bokeh", logo=False)
+    places = embedding(dataset, measure=measure).sel(split=split)
+    here, attributes = dataset.sel(split=split), dataset[measure].attrs
+    name = attributes["long_name"]
+    from_a = hv.Dimension("from_a", label=f"{name}, from A [{attributes['units']}]")
+    value = hv.Dimension(quantity, label=quantity_label(quantity, split))
+    x, y = (hv.Dimension(axis, label=f"{axis} of the embedding [{attributes['units']}]") for axis in "xy")
+    network = hv.Dimension("network", label="network")
+    drawn = np.array([str(model).startswith("draw ") for model in dataset.model.values])
+
+    def scatter(columns: tuple[np.ndarray, np.ndarray], axes: tuple[hv.Dimension, hv.Dimension]) -> hv.Overlay:
+        layers = []
+        others = {str(name): dataset.model.values == name for name in dataset.model.values[~drawn]}
+        for label, chosen in {"draws": drawn, **others}.items():
+            kept = [column[chosen] for column in (*columns, dataset.model.values)]
+            points = hv.Scatter(tuple(kept), axes[0], [axes[1], network], label=label)
+            color = COLORS.get(label, COLORS["text"])
+            layers.append(points.opts(size=7 if label == "draws" else 11, color=color, alpha=0.85, tools=["hover"]))
+        return hv.Overlay(layers).opts(show_grid=True, legend_position="top_right", **_SIZE)
+
+    plane = scatter((here[measure].sel(other="A").values, here[quantity].values), (from_a, value))
+    shown = f"{places.explained.item():.0%} of the squared distances"
+    together = scatter((places.x.values, places.y.values), (x, y)).opts(title=shown, show_legend=False)
+    return plane + together

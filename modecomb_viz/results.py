@@ -11,6 +11,9 @@ plane          ``[strength,] split, v, u``                 ``mark_u, mark_v (mar
 samples        ``[strength,] split, sample``               ``reference_* ([strength,] split, reference)``
 perturbation   ``split, strength, repeat``                 ``churn, objective_lost (strength, repeat)``,
                                                            ``reference_* (split, reference)``
+transitivity   ``[strength,] split, pair, route, t``       ``cycle_error ([strength,] pair, route)``
+similarity     ``split, model``                            measures ``(split, model, other)`` of function, ``(model,
+                                                           other)`` of weights; ``ensemble_* (split, k)``
 =============  ==========================================  ================================
 
 A plane that is not evaluated at every point has estimates in between, and ``loss_error`` and ``accuracy_error``, their
@@ -39,6 +42,24 @@ ATTRIBUTES: dict[str, dict[str, str]] = {
     "reference_accuracy": {"units": "fraction", "long_name": "accuracy"},
     "churn": {"units": "fraction", "long_name": "units moved by the perturbation"},
     "objective_lost": {"units": "fraction", "long_name": "matching objective lost"},
+    "cycle_error": {"units": "fraction", "long_name": "units that the route brings elsewhere"},
+    "disagreement": {"units": "fraction", "long_name": "examples with different labels"},
+    "disagreement_share": {"units": "fraction", "long_name": "disagreement of the most that errors allow"},
+    "least_disagreement": {"units": "fraction", "long_name": "least disagreement that the errors allow"},
+    "most_disagreement": {"units": "fraction", "long_name": "most disagreement that the errors allow"},
+    "jensen_shannon": {"units": "nats per example", "long_name": "Jensen–Shannon divergence"},
+    "error_overlap": {"units": "fraction", "long_name": "Jaccard overlap of the errors"},
+    "cka": {"units": "fraction", "long_name": "linear CKA"},
+    "weight_distance": {"units": "× ‖A − π(B)‖", "long_name": "distance of the weights"},
+    "weight_cosine": {"units": "fraction", "long_name": "cosine of the weights"},
+    "weight_angle": {"units": "degrees", "long_name": "angle of the weights at A"},
+    "ensemble_loss": {"units": "nats per example", "long_name": "loss of the ensemble of k draws"},
+    "ensemble_accuracy": {"units": "fraction", "long_name": "accuracy of the ensemble of k draws"},
+    "model": {"units": "", "long_name": "network"},
+    "other": {"units": "", "long_name": "other network"},
+    "k": {"units": "draws", "long_name": "draws in the ensemble"},
+    "pair": {"units": "", "long_name": "pair of networks"},
+    "route": {"units": "", "long_name": "route of alignment"},
     "split": {"units": "", "long_name": "data split"},
     "strength": {"units": "fraction", "long_name": "perturbation strength"},
     "repeat": {"units": "", "long_name": "repeat (seed offset)"},

@@ -74,3 +74,41 @@ def test_bad_arguments_are_explained(name):
         plot(other)
     with explains("no 'recipe' attribute", "sweep_plane"):
         plot(dataset.drop_attrs())
+
+
+@pytest.fixture(scope="module")
+def laboratory():
+    """Small results of the sweeps over many networks."""
+    modes = mc.open_modes("digits-mlp")
+    return {
+        "transitivity": mc.sweep_transitivity(modes, points=3),
+        "similarity": mc.sweep_similarity(modes, n=3),
+    }
+
+
+def test_transitivity_shows_every_pair_on_its_routes(laboratory):
+    plot = mc.plot_transitivity(laboratory["transitivity"])
+    assert [layer.label for layer in plot] == ["A–B", "A–C", "B–C"]
+    assert [len(layer) for layer in plot] == [4, 4, 4]
+    figure = hv.render(plot, backend="bokeh")
+    assert "test loss barrier, D2 [nats per example]" in figure.yaxis[0].axis_label
+    assert list(figure.x_range.factors)[:2] == ["naive", "direct"]
+    assert (
+        "error barrier"
+        in hv.render(mc.plot_transitivity(laboratory["transitivity"], quantity="accuracy")).yaxis[0].axis_label
+    )
+    with explains("sweep_transitivity", "sweep_similarity"):
+        mc.plot_transitivity(laboratory["similarity"])
+
+
+def test_similarity_shows_diversity_against_accuracy_and_an_embedding(laboratory):
+    plane, together = mc.plot_similarity(laboratory["similarity"])
+    assert {layer.label for layer in plane} == {"draws", "A", "B", "C", "midpoint", "ensemble of A and B"}
+    (draws,) = (layer for layer in plane if layer.label == "draws")
+    assert len(draws) == 3
+    figure = hv.render(plane, backend="bokeh")
+    assert "from A [fraction]" in figure.xaxis[0].axis_label
+    assert "test accuracy [fraction]" in figure.yaxis[0].axis_label
+    assert len(list(together)) == len(list(plane))
+    with explains("measure must be one of disagreement"):
+        mc.plot_similarity(laboratory["similarity"], measure="cka")

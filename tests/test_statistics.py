@@ -5,7 +5,7 @@ import pytest
 import synthetic
 import xarray as xr
 from explained import explains
-from scipy.stats import norm
+from scipy.stats import bootstrap, norm
 
 from modecomb_viz.statistics import barriers, summary
 
@@ -91,3 +91,33 @@ def test_wrong_results_are_refused():
         barriers(synthetic.samples())
     with explains("sweep_samples", "'sample'"):
         summary(synthetic.plane())
+
+
+def _draws(excess):
+    """A result with A and B at loss 0 and draws of this excess."""
+    result = synthetic.samples(len(excess)).sel(strength=0.0, drop=True).copy(deep=True)
+    result["loss"] = result.loss.copy(data=np.broadcast_to(excess, result.loss.shape))
+    result["reference_loss"] = 0 * result.reference_loss
+    return result
+
+
+def test_bootstrap_intervals_are_those_of_scipy_and_keep_what_is_no_number():
+    excess = np.random.default_rng(1).gamma(2.0, 0.1, 25)
+    found = summary(_draws(excess)).sel(split="test")
+    expected = bootstrap((excess,), np.mean, n_resamples=2000, method="percentile", rng=0).confidence_interval
+    assert found.mean_interval.values.tolist() == pytest.approx([expected.low, expected.high])
+    inside = (found.quantile_interval.sel(bound="low") <= found.excess_quantile) & (
+        found.excess_quantile <= found.quantile_interval.sel(bound="high")
+    )
+    assert inside.all()
+    excess[3] = np.nan
+    assert summary(_draws(excess)).mean_interval.isnull().all()
+    assert summary(_draws(excess[:1])).quantile_interval.isnull().all()
+
+
+def test_the_interval_of_the_mean_covers_it_as_often_as_it_says():
+    rng, hits = np.random.default_rng(0), 0
+    for _ in range(200):
+        low, high = summary(_draws(rng.normal(0.3, 0.1, 40))).mean_interval.sel(split="test").values
+        hits += low <= 0.3 <= high
+    assert 0.89 <= hits / 200 <= 0.99

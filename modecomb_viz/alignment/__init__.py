@@ -6,6 +6,7 @@ else it needs, such as ``model``, ``x`` and ``y``, it names as keyword arguments
 
 import inspect
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Any
 
 from modecomb_viz.alignment.activations import activation_matching, unit_correlation
@@ -119,7 +120,9 @@ def align_modes(
     for mode in (a, b):
         modes.mode(mode)
     if method == "universe":
-        return align_many(modes.spec, modes.params, method, seed, reference=a, **options)[b]
+        _check_method(method, options)
+        found = _universe_of(modes, seed, tuple(sorted(options.items())))
+        return _onto(modes.spec, modes.params, found, b, a)
     _check_name(method)
     data = {"model": modes.model, "x": modes.train.x, "y": modes.train.y}
     needed = {name: value for name, value in data.items() if name in takes(method)}
@@ -166,9 +169,18 @@ def align_many(
     for name, params in models.items():
         _check(spec, params, f"model {name}")
     found = find_universe(spec, models, seed=seed, **options)
-    return {
-        name: Alignment(
-            spec, target, params, found.onto(name, reference), method, found.objective, restarts=found.restarts
-        )
-        for name, params in models.items()
-    }
+    return {name: _onto(spec, models, found, name, reference) for name in models}
+
+
+@lru_cache(maxsize=8)
+def _universe_of(modes: ModeSet, seed: int, options: tuple[tuple[str, Any], ...]) -> Universe:
+    """The universe of all modes of a set, once."""
+    for name, params in modes.params.items():
+        _check(modes.spec, params, f"mode {name}")
+    return find_universe(modes.spec, modes.params, seed=seed, **dict(options))
+
+
+def _onto(spec: PermutationSpec, models: Mapping[str, Params], found: Universe, b: str, a: str) -> Alignment:
+    """One model aligned to another through their universe."""
+    permutation = found.onto(b, a)
+    return Alignment(spec, models[a], models[b], permutation, "universe", found.objective, restarts=found.restarts)

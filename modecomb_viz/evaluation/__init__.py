@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 
 from modecomb_viz.data import Split
 from modecomb_viz.evaluation.engine import Described, Engine
@@ -32,6 +33,7 @@ __all__ = [
     "default_memory",
     "evaluate",
     "finish",
+    "layer_outputs",
     "make_engine",
     "make_plan",
     "near",
@@ -106,6 +108,25 @@ def evaluate(
     first = {name: tensor[0] for name, tensor in stacked.items()}
     plan = make_plan(placed, first, moved, strategy=strategy, max_memory=max_memory, precision=precision)
     return finish(make_engine(placed, _Given(stacked), moved, plan).steps(torch.arange(count), quantities))
+
+
+@torch.no_grad()
+def layer_outputs(model: nn.Module, params: Params, layer: str, x: Tensor, examples: int) -> Tensor:
+    """What a module of the network gives on all inputs ``[example, …]``, on the CPU; ``examples`` at once.
+
+    Raises:
+        ValueError: for a module that gives no tensor with one entry per example.
+    """
+    heard: list[Tensor] = []
+    handle = model.get_submodule(layer).register_forward_hook(lambda module, given, made: heard.append(made))
+    try:
+        for part in x.split(examples):
+            functional_call(model, dict(params), (part,), tie_weights=False)
+    finally:
+        handle.remove()
+    if not all(isinstance(made, Tensor) for made in heard) or sum(map(len, heard)) != len(x):
+        raise ValueError(f"layer '{layer}' gives no tensor with one entry per example. Choose another module.")
+    return torch.cat([made.cpu() for made in heard])
 
 
 def finish(steps: Generator[Any, None, Any]) -> Any:

@@ -17,6 +17,8 @@ from modecomb_viz.sweep.perturbation import PerturbationSweep
 from modecomb_viz.sweep.plane import PlaneSweep
 from modecomb_viz.sweep.samples import SamplesSweep
 from modecomb_viz.sweep.segment import SegmentSweep
+from modecomb_viz.sweep.similarity import SimilaritySweep
+from modecomb_viz.sweep.transitivity import TransitivitySweep
 
 __all__ = [
     "SWEEPS",
@@ -24,12 +26,16 @@ __all__ = [
     "PlaneSweep",
     "SamplesSweep",
     "SegmentSweep",
+    "SimilaritySweep",
     "Step",
     "Sweep",
+    "TransitivitySweep",
     "iter_perturbation",
     "iter_plane",
     "iter_samples",
     "iter_segment",
+    "iter_similarity",
+    "iter_transitivity",
     "last_dataset",
     "make_sweep",
     "standard_sweeps",
@@ -37,11 +43,14 @@ __all__ = [
     "sweep_plane",
     "sweep_samples",
     "sweep_segment",
+    "sweep_similarity",
+    "sweep_transitivity",
 ]
 
 #: The sweeps by name, as it stands in a recipe.
 SWEEPS: dict[str, type[Sweep]] = {
-    sweep.name: sweep for sweep in (SegmentSweep, PlaneSweep, SamplesSweep, PerturbationSweep)
+    sweep.name: sweep
+    for sweep in (SegmentSweep, PlaneSweep, SamplesSweep, PerturbationSweep, TransitivitySweep, SimilaritySweep)
 }
 
 
@@ -91,6 +100,16 @@ def iter_perturbation(
     return _iterate("perturbation", modes, {"perturbation": kind, **chosen, **settings})
 
 
+def iter_transitivity(modes: ModeSet, **settings: Any) -> Iterator[xr.Dataset]:
+    """As :func:`sweep_transitivity`, with ever more points of every segment."""
+    return _iterate("transitivity", modes, settings)
+
+
+def iter_similarity(modes: ModeSet, distribution: str = "bernoulli", **settings: Any) -> Iterator[xr.Dataset]:
+    """As :func:`sweep_similarity`, with 8, 16, 32 … draws."""
+    return _iterate("similarity", modes, {"distribution": distribution, **settings})
+
+
 def standard_sweeps(splits: Sequence[str] = ("test",), resolution: int = 33) -> list[Sweep]:
     """What a standard report shows: map, segments, unit-wise Bernoulli(½) draws and robustness, at eleven strengths."""
     common = {"strength": tuple(k / 10 for k in range(11)), "splits": tuple(splits)}
@@ -126,3 +145,16 @@ def sweep_perturbation(
     ``strengths`` defaults to 0, 0.1 … 1, ``kind`` is that of the perturbation. Settings: :class:`PerturbationSweep`.
     """
     return last_dataset(iter_perturbation(modes, strengths, kind, **settings))
+
+
+def sweep_transitivity(modes: ModeSet, **settings: Any) -> xr.Dataset:
+    """Segments between all pairs of modes by every route of alignment; dims ``([strength,] split, pair, route, t)``.
+
+    Settings: :class:`TransitivitySweep`.
+    """
+    return last_dataset(iter_transitivity(modes, **settings))
+
+
+def sweep_similarity(modes: ModeSet, distribution: str = "bernoulli", **settings: Any) -> xr.Dataset:
+    """How different combinations are; dims ``(split, model, other)``. Settings: :class:`SimilaritySweep`."""
+    return last_dataset(iter_similarity(modes, distribution, **settings))

@@ -31,6 +31,7 @@ from modecomb_viz.evaluation import (
     Plan,
     check_plan,
     check_precision,
+    layer_outputs,
     make_engine,
     make_plan,
     near,
@@ -266,10 +267,10 @@ class Measurement:
         """The weights on the device, in the precision of the sweep."""
         return {name: near(tensor.to(self.device, self.dtype)) for name, tensor in params.items()}
 
-    def alignment(self, b: str | None = None, method: str | None = None) -> Alignment:
-        """The unperturbed alignment of a mode onto ``a``."""
+    def alignment(self, b: str | None = None, method: str | None = None, *, onto: str | None = None) -> Alignment:
+        """The unperturbed alignment of a mode onto another, by default ``a``."""
         sweep = self.sweep
-        return _aligned(self.modes, sweep.a, b or sweep.b, method or sweep.alignment, sweep.alignment_seed)
+        return _aligned(self.modes, onto or sweep.a, b or sweep.b, method or sweep.alignment, sweep.alignment_seed)
 
     def perturbed(self, strength: float, b: str | None = None, seed_offset: int = 0) -> Alignment:
         """The alignment of a mode onto ``a``, perturbed as the sweep says."""
@@ -328,6 +329,21 @@ class Measurement:
             for quantity, tensor in measured.items():
                 values[quantity][row] = tensor.numpy()
         return values
+
+    def logits(self, family: Combinations, coordinates: Tensor) -> Generator[Progress, None, dict[str, Tensor]]:
+        """Per split ``[point, example, class]``, on the CPU."""
+        found = {}
+        for name, split in self.splits.items():
+            steps = self._engine(family, split, self.plan).steps(coordinates, ("logits",))
+            found[name] = (yield from self._timed(steps, len(coordinates)))["logits"]
+        return found
+
+    def features(self, params: Params, layer: str) -> dict[str, Tensor]:
+        """Per split ``[example, …]``: what a module gives in the network with these weights, on the CPU."""
+        return {
+            name: layer_outputs(self.model, params, layer, split.x, self.plan.examples)
+            for name, split in self.splits.items()
+        }
 
     def _engine(self, family: Combinations, split: Split, plan: Plan) -> Engine:
         """The engine of a family; the last one of every split is kept, with what it has computed."""

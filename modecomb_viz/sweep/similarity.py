@@ -1,0 +1,163 @@
+"""Non-vacuity: how different combinations are, from their parents and from each other, in function and in weights."""
+
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from modecomb_viz.alignment.base import matched_names
+from modecomb_viz.checkpoints import ModeSet
+from modecomb_viz.executor import Progress
+from modecomb_viz.hypercube import Combinations
+from modecomb_viz.permutation import Params
+from modecomb_viz.similarity import FUNCTIONAL, WEIGHTS, disagreement_bounds
+from modecomb_viz.sweep.base import QUANTITIES, LawSettings, Measurement, Step, Sweep, check_count
+from modecomb_viz.sweep.refinement import growing
+
+__all__ = ["ENSEMBLE", "SimilaritySweep"]
+
+#: The name of the mean of the logits of A and B.
+ENSEMBLE = "ensemble of A and B"
+
+_BOUNDS = ("least_disagreement", "most_disagreement")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SimilaritySweep(LawSettings, Sweep):
+    """Every pair among A, π(B), the midpoint, the other modes, the ensemble of A and B, and draws of a law, compared.
+
+    The other modes of the set are aligned to a as well: independent networks, the measure of a large difference.
+    ``ensemble_loss`` and ``ensemble_accuracy`` are those of the mean of the logits of the first k draws. Measures are
+    those of :mod:`modecomb_viz.similarity`.
+
+    Attributes:
+        n: number of draws.
+        layer: the module whose outputs CKA compares; by default the logits.
+    """
+
+    name: ClassVar[str] = "similarity"
+
+    n: int = 16
+    layer: str = ""
+
+    def __post_init__(self):
+        super().__post_init__()
+        check_count("n", self.n, 1, 1000)
+        if isinstance(self.strength, tuple):
+            raise ValueError(f"a similarity sweep takes one strength, got {self.strength}.")
+
+    def steps(self, modes: ModeSet) -> Iterator[Step]:
+        if self.layer and self.layer not in dict(modes.model.named_modules()):
+            known = ", ".join(name for name, _ in modes.model.named_modules() if name)
+            raise ValueError(f"layer must be a module of the network, got '{self.layer}'. It has {known}.")
+        others = [mode for mode in modes.params if mode not in (self.a, self.b)]
+        run = Measurement(self, modes, (3 + len(others) + self.n) * len(self.splits))
+        aligned = run.placed(run.perturbed(self.strength).params)
+        table = _Table(run, self, aligned)
+        yield from table.add(["A", "B", "midpoint"], run.line(aligned), torch.tensor([0.0, 1.0, 0.5]))
+        for mode in others:
+            yield from table.add([mode], run.line(run.perturbed(self.strength, mode).params), torch.tensor([1.0]))
+        table.add_ensemble()
+        draws = Combinations(run.params_a, (aligned,), partial(self._draws, modes))
+        for start, stop in growing(self.n):
+            yield from table.add([f"draw {i}" for i in range(start, stop)], draws, torch.arange(start, stop))
+            yield table.dataset()
+
+    def _draws(self, modes: ModeSet, index: Tensor):
+        return (self.draw(modes, int(index[0]), len(index), self.seed),)
+
+
+class _Table:
+    """Networks, what they answer, and all pairs compared."""
+
+    def __init__(self, run: Measurement, sweep: SimilaritySweep, aligned: Params):
+        self._run, self._sweep = run, sweep
+        self._ends = (run.params_a, aligned)
+        self._names: list[str] = []
+        self._logits: list[dict[str, Tensor]] = []
+        self._features: list[dict[str, Tensor]] = []
+        self._weights: list[Params | None] = []
+        self._pairs: dict[tuple[str, str, int, int], float] = {}
+
+    def add(self, names: list[str], family: Combinations, coordinates: Tensor) -> Generator[Progress, None, None]:
+        """Evaluate networks and compare them with all that are there."""
+        logits = yield from self._run.logits(family, coordinates)
+        for i, name in enumerate(names):
+            weights = {k: w[0] for k, w in family(coordinates[i : i + 1]).items()}
+            self._append(name, {split: values[i] for split, values in logits.items()}, weights)
+            yield Progress(self._run.done, self._run.total)
+
+    def add_ensemble(self):
+        """The mean of the logits of the first two networks."""
+        mean = {split: (self._logits[0][split] + self._logits[1][split]) / 2 for split in self._logits[0]}
+        self._append(ENSEMBLE, mean, None)
+
+    def _append(self, name: str, logits: dict[str, Tensor], weights: Params | None):
+        features = logits
+        if self._sweep.layer:
+            features = self._run.features(weights, self._sweep.layer) if weights else {}
+        for table, value in zip(
+            (self._names, self._logits, self._features, self._weights), (name, logits, features, weights), strict=True
+        ):
+            table.append(value)
+        for other in range(len(self._names)):
+            self._compare(len(self._names) - 1, other)
+
+    def _compare(self, i: int, j: int):
+        names = matched_names(self._run.modes.spec)
+        for split, data in self._run.splits.items():
+            y = data.y.cpu()
+            pair = self._logits[i][split], self._logits[j][split]
+            for measure, function in FUNCTIONAL.items():
+                given = pair
+                if measure == "cka":
+                    given = self._features[i].get(split), self._features[j].get(split)
+                value = np.nan if given[0] is None or given[1] is None else function(*given, y)
+                self._put(measure, split, i, j, value)
+            for measure, value in zip(_BOUNDS, disagreement_bounds(*pair, y), strict=True):
+                self._put(measure, split, i, j, value)
+        if self._weights[i] is not None and self._weights[j] is not None:
+            for measure, function in WEIGHTS.items():
+                self._put(measure, "", i, j, function(self._weights[i], self._weights[j], *self._ends, names))
+
+    def _put(self, measure: str, split: str, i: int, j: int, value: float):
+        self._pairs[measure, split, i, j] = self._pairs[measure, split, j, i] = value
+
+    def dataset(self):
+        """All that is there."""
+        splits, count = list(self._run.splits), len(self._names)
+        every = range(count)
+        variables: dict[str, Any] = {}
+        for measure in (*FUNCTIONAL, *_BOUNDS):
+            values = [[[self._pairs[measure, s, i, j] for j in every] for i in every] for s in splits]
+            variables[measure] = ("split", "model", "other"), np.array(values)
+        for measure in WEIGHTS:
+            values = [[self._pairs.get((measure, "", i, j), np.nan) for j in every] for i in every]
+            variables[measure] = ("model", "other"), np.array(values)
+        own = [[_measured(one[split], self._run.splits[split].y.cpu()) for one in self._logits] for split in splits]
+        together = [[_measured(mean, self._run.splits[s].y.cpu()) for mean in self._growing_means(s)] for s in splits]
+        for q, quantity in enumerate(QUANTITIES):
+            variables[quantity] = ("split", "model"), np.array(own)[..., q]
+            variables[f"ensemble_{quantity}"] = ("split", "k"), np.array(together)[..., q]
+        k = np.arange(1, 1 + np.array(together).shape[1])
+        return self._run.dataset(variables, {"model": self._names, "other": self._names, "k": k})
+
+    def _growing_means(self, split: str) -> Iterator[Tensor]:
+        """The mean logits of the first draw, of the first two, …"""
+        total, count = 0.0, 0
+        for name, logits in zip(self._names, self._logits, strict=True):
+            if name.startswith("draw "):
+                total, count = total + logits[split], count + 1
+                yield total / count
+
+
+def _measured(logits: Tensor, y: Tensor) -> tuple[float, float]:
+    """Loss and accuracy."""
+    if logits.isnan().any():
+        return np.nan, np.nan
+    return F.cross_entropy(logits.double(), y).item(), (logits.argmax(-1) == y).double().mean().item()

@@ -1,0 +1,108 @@
+"""Transitivity: networks aligned to a third one, against networks aligned to each other."""
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import torch
+
+from modecomb_viz.alignment import Alignment, perturb_alignment
+from modecomb_viz.checkpoints import ModeSet
+from modecomb_viz.hypercube import Combinations, grid_axis, segment
+from modecomb_viz.permutation import churn, compose, identity_permutation, invert
+from modecomb_viz.sweep.base import QUANTITIES, Measurement, Step, Sweep, check_count
+from modecomb_viz.sweep.refinement import levels
+
+__all__ = ["TransitivitySweep"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TransitivitySweep(Sweep):
+    """Loss and accuracy along the segment between every two modes, by every route of aligning them.
+
+    Routes, for a pair I–J: ``naive``, I and J as they are; ``direct``, I and π_{J→I}(J); ``through K`` for every third
+    mode K, π_{I→K}(I) and π_{J→K}(J); ``universe``, both in the cycle-consistent universe of all modes. ``cycle_error``
+    is the share of units that the route brings elsewhere than the direct alignment. A route that a pair has not is NaN.
+
+    Attributes:
+        a, b: not read; every pair of ``members`` is measured.
+        members: names of at least three modes; by default all of the set.
+        points: equidistant points of every segment; an odd number contains the midpoint.
+    """
+
+    name: ClassVar[str] = "transitivity"
+
+    members: tuple[str, ...] = ()
+    points: int = 17
+
+    def __post_init__(self):
+        super().__post_init__()
+        check_count("points", self.points, 2, 10_001)
+        if isinstance(self.members, str) or len(set(self.members)) != len(self.members):
+            raise ValueError(f"members must be different modes, such as ('A', 'B', 'C'), got {self.members!r}.")
+
+    def steps(self, modes: ModeSet) -> Iterator[Step]:
+        members = self.members or tuple(modes.params)
+        if len(members) < 3:
+            raise ValueError(
+                f"transitivity needs at least three modes, got {', '.join(members) or 'none'}; "
+                f"{modes.name} has {', '.join(modes.params)}."
+            )
+        pairs = list(itertools.combinations(members, 2))
+        routes = ["naive", "direct", *(f"through {k}" for k in members), "universe"]
+        many = len(pairs) * (len(members) + 1) * len(self.strengths)
+        run = Measurement(self, modes, self.points * many * len(self.splits))
+        lines: dict[tuple[int, int, int], Combinations] = {}
+        errors = np.full((len(self.strengths), len(pairs), len(routes)), np.nan)
+        for s, strength in enumerate(self.strengths):
+            for p, (i, j) in enumerate(pairs):
+                for r, route in enumerate(routes):
+                    if route.removeprefix("through ") not in (i, j):
+                        lines[s, p, r], errors[s, p, r] = _Routes(run, strength).line(i, j, route)
+        shape = (len(self.strengths), len(self.splits), len(pairs), len(routes), self.points)
+        values = {q: np.full(shape, np.nan) for q in QUANTITIES}
+        t = grid_axis(0.0, 1.0, self.points)
+        for stride, new in levels(self.points):
+            for (s, p, r), line in lines.items():
+                measured = yield from run.evaluate(line, torch.as_tensor(t[new]))
+                for quantity in QUANTITIES:
+                    values[quantity][s, :, p, r, new] = measured[quantity].T
+            dims = ("strength", "split", "pair", "route", "t")
+            yield run.dataset(
+                {q: (dims, array[..., ::stride].copy()) for q, array in values.items()}
+                | {"cycle_error": (("strength", "pair", "route"), errors)},
+                {"t": t[::stride], "pair": [f"{i}–{j}" for i, j in pairs], "route": routes},
+            )
+
+
+class _Routes:
+    """The segments between modes, at one strength of the perturbation."""
+
+    def __init__(self, run: Measurement, strength: float):
+        self._run, self._strength = run, strength
+
+    def line(self, i: str, j: str, route: str) -> tuple[Combinations, float]:
+        """The segment from i to j, and the share of units that stand elsewhere than under the direct alignment."""
+        modes, direct = self._run.modes, self._onto(i, j)
+        if route == "naive":
+            ends, permutation = (modes.mode(i), modes.mode(j)), identity_permutation(modes.spec)
+        elif route == "direct":
+            ends, permutation = (modes.mode(i), direct.params), direct.permutation
+        elif route == "universe":
+            found = self._onto(i, j, "universe")
+            ends, permutation = (modes.mode(i), found.params), found.permutation
+        else:
+            third = route.removeprefix("through ")
+            first, second = self._onto(third, i), self._onto(third, j)
+            ends = (first.params, second.params)
+            permutation = compose(invert(first.permutation), second.permutation)
+        return segment(*map(self._run.placed, ends)), churn(direct.permutation, permutation)
+
+    def _onto(self, a: str, b: str, method: str | None = None) -> Alignment:
+        """Mode b aligned to mode a, perturbed as the sweep says; every alignment with a draw of its own."""
+        names, sweep = list(self._run.modes.params), self._run.sweep
+        seed = sweep.perturbation_seed + names.index(a) * len(names) + names.index(b)
+        alignment = self._run.alignment(b, method, onto=a)
+        return perturb_alignment(alignment, self._strength, sweep.perturbation, seed)
