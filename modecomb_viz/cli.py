@@ -4,6 +4,7 @@ import inspect
 import json
 import re
 import sys
+import tomllib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import MISSING, Field, fields
@@ -27,6 +28,7 @@ app = typer.Typer(
 
 _MODES = typer.Option(help="Name in the catalogue (see `modecomb modes`), or a folder made by `modecomb train`.")
 _ROOT = typer.Option(help="Folder of data sets in torchvision's layout; default: MODECOMB_DATA.")
+_CONFIG = typer.Option(help="Settings in TOML, by the names of the options; what the command line gives goes before.")
 _OUT_REPORT = typer.Option(help="The page to write; ends in .html.")
 
 
@@ -42,17 +44,22 @@ def _progress(text: str) -> Iterator[Callable[[int, int], None]]:
 
 def _run(sweep: Any, modes: Any):
     """The final Dataset of a sweep, with progress on the way."""
+    return _run_steps(sweep.name, sweep.steps(modes))
+
+
+def _run_steps(name: str, steps: Iterator[Any]):
+    """The last Dataset of the steps of a sweep, with progress on the way."""
     from modecomb_viz.executor import Progress as Points
     from modecomb_viz.sweep import last_dataset
 
-    def steps(report):
-        for step in sweep.steps(modes):
+    def reported(report):
+        for step in steps:
             if isinstance(step, Points):
                 report(step.done, step.total)
             yield step
 
-    with _progress(sweep.name) as report:
-        return last_dataset(steps(report))
+    with _progress(name) as report:
+        return last_dataset(reported(report))
 
 
 modes_app = typer.Typer(help="List the mode sets of the catalogue, or add one.", invoke_without_command=True)
@@ -265,6 +272,8 @@ _SPECIAL: dict[str, tuple[Any, Callable[[Any], Any]]] = {
     "strength": (list[float], lambda values: values[0] if len(values) == 1 else tuple(values)),
     "splits": (list[str], tuple),
     "members": (list[str], tuple),
+    "means": (list[float], tuple),
+    "deviations": (list[float], tuple),
     "parameters": (list[str], lambda texts: dict(map(_parameter, texts))),
     "plan": (list[str], lambda texts: dict(map(_plan_entry, texts))),
     "z": (str, lambda text: int(text) if text.isdigit() else text if text == "draw" else tuple(text.split(","))),
@@ -290,7 +299,7 @@ def _option(field: Field, help_text: str) -> inspect.Parameter:
     """The command-line option of one field: the same name, the same default."""
     kind = _SPECIAL[field.name][0] if field.name in _SPECIAL else field.type
     default = field.default_factory() if field.default is MISSING else field.default
-    if field.name in ("strength", "splits", "members"):
+    if field.name in ("strength", "splits", "members", "means", "deviations"):
         default = list(default) if isinstance(default, tuple) else [default]
     flags = [f"--{field.name.replace('_', '-')}", *([f"-{field.name}"] if len(field.name) == 1 else [])]
     return inspect.Parameter(
@@ -299,6 +308,23 @@ def _option(field: Field, help_text: str) -> inspect.Parameter:
         default=[] if isinstance(default, dict) else default,
         annotation=Annotated[kind, typer.Option(*flags, help=help_text)],
     )
+
+
+def _from_file(path: Path, sweep: type, context: Any) -> dict[str, Any]:
+    """The settings of a TOML file that the command line does not give itself.
+
+    Raises:
+        ValueError: for a file that cannot be read, or a setting that the sweep has not.
+    """
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ValueError(f"--config '{path}' cannot be read as TOML: {error}") from error
+    known = [field.name for field in fields(sweep)]
+    if unknown := table.keys() - set(known):
+        raise ValueError(f"--config '{path}' has {', '.join(sorted(unknown))}; the settings are {', '.join(known)}.")
+    given = {key for key in table if (source := context.get_parameter_source(key)) and source.name != "DEFAULT"}
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in table.items() if key not in given}
 
 
 def _sweep_command(name: str) -> Callable[..., None]:
@@ -311,23 +337,35 @@ def _sweep_command(name: str) -> Callable[..., None]:
     texts["alignment"] = f"{texts.get('alignment', '').rstrip('.')}: {', '.join(METHODS)}."
     options = [_option(field, texts.get(field.name, "")) for field in fields(sweep)]
 
-    def command(modes: str, out: Path, root: Path | None, trust_code: bool, **settings: Any):
+    def command(
+        context: Any,
+        modes: str,
+        out: Path,
+        root: Path | None,
+        trust_code: bool,
+        config: Path | None,
+        **settings: Any,
+    ):
         from modecomb_viz.checkpoints import open_modes
         from modecomb_viz.results import check_path, save
 
         check_path(out, ".nc")
         chosen = {key: _SPECIAL[key][1](value) if key in _SPECIAL else value for key, value in settings.items()}
-        made = sweep(**chosen)
+        made = sweep(**{**chosen, **(_from_file(config, sweep, context) if config else {})})
         dataset = _run(made, open_modes(modes, root, trust_code=trust_code or None))
         typer.echo(f"wrote {save(dataset, out)} in {dataset.attrs['wall_time']:.3g} s of computing")
 
     required = [
+        inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context),
         inspect.Parameter("modes", inspect.Parameter.KEYWORD_ONLY, annotation=Annotated[str, _MODES]),
         inspect.Parameter(
             "out", inspect.Parameter.KEYWORD_ONLY, annotation=Annotated[Path, typer.Option(help="Result; ends in .nc.")]
         ),
         inspect.Parameter(
             "root", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[Path | None, _ROOT]
+        ),
+        inspect.Parameter(
+            "config", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[Path | None, _CONFIG]
         ),
         inspect.Parameter(
             "trust_code", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=Annotated[bool, _TRUST]
@@ -340,7 +378,7 @@ def _sweep_command(name: str) -> Callable[..., None]:
     return command
 
 
-for _name in ("segment", "plane", "samples", "perturbation", "transitivity", "similarity"):
+for _name in ("segment", "plane", "samples", "perturbation", "layers", "laws", "transitivity", "similarity"):
     app.command(_name)(_sweep_command(_name))
 
 
@@ -379,6 +417,52 @@ def report(
         datasets = [_run(sweep, opened) for sweep in standard_sweeps(splits, resolution)]
     save_report(datasets, out, title=title or f"Mode combinability of {standard or 'stored results'}")
     typer.echo(f"wrote {out} ({out.stat().st_size / 2**20:.1f} MiB)")
+
+
+@app.command()
+def show(
+    results: Annotated[list[Path], typer.Argument(help="Results of sweeps, .nc.")],
+):
+    """Print what results hold: variables with units and ranges, recipe, seeds, hashes, versions.
+
+    Example: modecomb show plane.nc
+    """
+    from modecomb_viz.results import described
+    from modecomb_viz.results import open as open_result
+
+    for path in results:
+        typer.echo(f"{path}\n{described(open_result(path))}\n")
+
+
+@app.command()
+def rerun(
+    results: Annotated[list[Path], typer.Argument(help="Results of sweeps, .nc.")],
+    modes: Annotated[str | None, typer.Option(help="The mode set; default: the name that the recipe gives.")] = None,
+    tolerance: Annotated[float, typer.Option(help="Largest difference, relative to the largest value.")] = 1e-6,
+    root: Annotated[Path | None, _ROOT] = None,
+    trust_code: Annotated[bool, _TRUST] = False,
+):
+    """Compute results again from their recipes and compare; exit code 1 when one differs.
+
+    Example: modecomb rerun plane.nc
+    """
+    from modecomb_viz.checkpoints import open_modes
+    from modecomb_viz.results import open as open_result
+    from modecomb_viz.results import recipe
+    from modecomb_viz.sweep import SWEEPS, differences, replayed, steps_again
+
+    failed = False
+    for path in results:
+        dataset = open_result(path)
+        opened = open_modes(modes or recipe(dataset)["modes"], root, trust_code=trust_code or None)
+        sweep = replayed(dataset, SWEEPS)
+        again = _run_steps(sweep.name, steps_again(dataset, sweep, opened))
+        found = differences(dataset, again)
+        largest = max(found, key=found.__getitem__)
+        failed |= found[largest] > tolerance
+        verdict = "differs" if found[largest] > tolerance else "agrees"
+        typer.echo(f"{path} {verdict}: largest relative difference {found[largest]:.2g}, in {largest}")
+    raise typer.Exit(int(failed))
 
 
 @app.command()

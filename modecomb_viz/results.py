@@ -11,6 +11,9 @@ plane          ``[strength,] split, v, u``                 ``mark_u, mark_v (mar
 samples        ``[strength,] split, sample``               ``reference_* ([strength,] split, reference)``
 perturbation   ``split, strength, repeat``                 ``churn, objective_lost (strength, repeat)``,
                                                            ``reference_* (split, reference)``
+laws           ``[strength,] split, deviation, mean,       ``reference_*`` as samples
+               sample``
+layers         ``[strength,] split, layer, t``             ``slope ([strength,] split, layer)``
 transitivity   ``[strength,] split, pair, route, t``       ``cycle_error ([strength,] pair, route)``
 similarity     ``split, model``                            measures ``(split, model, other)`` of function, ``(model,
                                                            other)`` of weights; ``ensemble_* (split, k)``
@@ -30,7 +33,7 @@ from typing import Any
 
 import xarray as xr
 
-__all__ = ["ATTRIBUTES", "check_path", "label", "open", "recipe", "save", "write_whole"]
+__all__ = ["ATTRIBUTES", "check_path", "described", "label", "open", "recipe", "save", "write_whole"]
 
 #: Attributes of every variable and coordinate, by name. Units are spelled out once, here.
 ATTRIBUTES: dict[str, dict[str, str]] = {
@@ -42,6 +45,10 @@ ATTRIBUTES: dict[str, dict[str, str]] = {
     "reference_accuracy": {"units": "fraction", "long_name": "accuracy"},
     "churn": {"units": "fraction", "long_name": "units moved by the perturbation"},
     "objective_lost": {"units": "fraction", "long_name": "matching objective lost"},
+    "slope": {"units": "nats per coefficient", "long_name": "∂L/∂λ of the layer"},
+    "mean": {"units": "coefficient", "long_name": "mean of the law"},
+    "deviation": {"units": "coefficient", "long_name": "standard deviation of the law"},
+    "layer": {"units": "", "long_name": "layer"},
     "cycle_error": {"units": "fraction", "long_name": "units that the route brings elsewhere"},
     "disagreement": {"units": "fraction", "long_name": "examples with different labels"},
     "disagreement_share": {"units": "fraction", "long_name": "disagreement of the most that errors allow"},
@@ -101,6 +108,23 @@ def recipe(dataset: xr.Dataset) -> dict[str, Any]:
             "sweep_plane, sweep_samples or sweep_perturbation."
         )
     return json.loads(dataset.attrs["recipe"])
+
+
+def described(dataset: xr.Dataset) -> str:
+    """What a result holds, in lines: sweep, modes, dimensions, variables with units and ranges, recipe, provenance."""
+    settings = recipe(dataset)
+    lines = [f"{settings.pop('sweep')} of {settings.pop('modes')}"]
+    lines.append("dimensions: " + ", ".join(f"{name} {size}" for name, size in dataset.sizes.items()))
+    for name, values in dataset.data_vars.items():
+        units = values.attrs.get("units", "")
+        missing = int(values.isnull().sum())
+        span = "no number" if missing == values.size else f"{float(values.min()):.6g} … {float(values.max()):.6g}"
+        notes = f", {missing} of {values.size} no numbers" if missing else ""
+        lines.append(f"  {name} ({', '.join(map(str, values.dims))}): {span} [{units}]{notes}")
+    lines.append("recipe: " + ", ".join(f"{key}={value!r}" for key, value in settings.items()))
+    known = ("modes_hash", "data_hash", "device", "dtype", "plan", "precision_error", "versions", "wall_time")
+    lines += [f"{key}: {dataset.attrs[key]}" for key in known if key in dataset.attrs]
+    return "\n".join(lines)
 
 
 def check_path(path: str | Path, suffix: str) -> Path:

@@ -228,3 +228,45 @@ def test_the_installed_command_fails_with_a_code_and_a_line():
     assert done.returncode == 2
     assert done.stderr.startswith("error: there are no modes called 'x'")
     assert "Traceback" not in done.stderr
+
+
+def test_show_says_what_a_result_holds(run, tmp_path):
+    mc.save(mc.sweep_segment(mc.open_modes("digits-mlp"), points=3, strength=0.3), tmp_path / "x.nc")
+    code, out, err = run("show", tmp_path / "x.nc")
+    assert (code, err.strip()) == (0, "")
+    for words in ("segment of digits-mlp", "loss (split, t): 0.0", "[nats per example]", "strength=0.3", "wall_time: "):
+        assert words in out
+
+
+def test_rerun_agrees_or_says_what_differs(run, tmp_path):
+    dataset = mc.sweep_segment(mc.open_modes("digits-mlp"), points=3)
+    same, other = mc.save(dataset, tmp_path / "same.nc"), tmp_path / "other.nc"
+    dataset["loss"] = dataset.loss * 1.01
+    mc.save(dataset, other)
+    code, out, err = run("rerun", same)
+    assert (code, err.strip()) == (0, "")
+    assert f"{same} agrees: largest relative difference 0" in out
+    code, out, _ = run("rerun", same, other)
+    assert code == 1
+    assert f"{other} differs: largest relative difference 0.0099, in loss" in out
+    code, _, err = run("rerun", same, "--modes", "digits-convnet")
+    assert code == 2
+    assert "is not that of the result" in err
+
+
+def test_settings_come_from_a_file_unless_the_command_line_gives_them(run, tmp_path):
+    config, path = tmp_path / "settings.toml", tmp_path / "x.nc"
+    config.write_text("points = 5\nstart = -0.5\nstrength = [0.0, 0.4]\nplan = {examples = 100}\n")
+    code, _, err = run("segment", "--modes", "digits-mlp", "--out", path, "--config", config, "--points", "3")
+    assert (code, err.strip()) == (0, "")
+    made = mc.recipe(mc.open(path))
+    assert (made["points"], made["start"], made["strength"], made["plan"]) == (3, -0.5, [0.0, 0.4], {"examples": 100})
+    for text, words in (
+        ("poinst = 5", "poinst"),
+        ("points =", "cannot be read as TOML"),
+        ("points = 1", "points must be"),
+    ):
+        config.write_text(text)
+        code, _, err = run("segment", "--modes", "digits-mlp", "--out", path, "--config", config)
+        assert code == 2
+        assert words in err

@@ -1,16 +1,18 @@
 """Sweeps: the right values under the right labels, coarse to fine, with everything needed to compute them again."""
 
+import copy
 import json
 
 import numpy as np
 import pytest
+import torch
 import xarray as xr
 from explained import explains
 
 import modecomb_viz as mc
 from modecomb_viz.executor import Progress
-from modecomb_viz.hypercube import grid_axis
-from modecomb_viz.sweep import SWEEPS, PlaneSweep, SegmentSweep, make_sweep
+from modecomb_viz.hypercube import LAWS, check_law, grid_axis, with_moments
+from modecomb_viz.sweep import SWEEPS, PlaneSweep, SegmentSweep, differences, make_sweep
 from modecomb_viz.sweep.refinement import growing, levels
 from modecomb_viz.sweep.surrogate import coarsest
 
@@ -19,6 +21,8 @@ QUICK = {
     "plane": {"resolution": 9},
     "samples": {"n": 12},
     "perturbation": {"strength": (0.0, 0.5, 1.0), "repeats": 2},
+    "layers": {"points": 3},
+    "laws": {"n": 2, "means": (0.0, 0.5), "deviations": (0.0, 0.3)},
     "transitivity": {"points": 3},
     "similarity": {"n": 3},
 }
@@ -36,6 +40,8 @@ def test_dimensions_units_and_provenance(digits, name):
         "plane": ("split", "v", "u"),
         "samples": ("split", "sample"),
         "perturbation": ("split", "strength", "repeat"),
+        "layers": ("split", "layer", "t"),
+        "laws": ("split", "deviation", "mean", "sample"),
         "transitivity": ("split", "pair", "route", "t"),
         "similarity": ("split", "model"),
     }[name]
@@ -72,6 +78,40 @@ def test_the_recipe_computes_the_same_values(digits, name):
     assert settings.pop("modes") == "digits-mlp"
     again = last(make_sweep(name, settings).steps(digits))
     xr.testing.assert_identical(again.drop_attrs(), dataset.drop_attrs())
+
+
+@sweeps
+def test_a_result_is_computed_again_to_the_bit(digits, name, tmp_path):
+    dataset = mc.open(mc.save(last(make_sweep(name, {**QUICK[name], "seed": 3}).steps(digits)), tmp_path / "x.nc"))
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    again = mc.rerun(dataset, digits)
+    assert torch.get_num_threads() == 1
+    torch.set_num_threads(threads)
+    assert json.loads(again.attrs["plan"])["threads"] == threads
+    xr.testing.assert_identical(again.drop_attrs(), dataset.drop_attrs())
+    assert set(differences(dataset, again).values()) == {0.0}
+
+
+def test_an_estimate_is_computed_again_and_differences_are_found(digits):
+    dataset = mc.sweep_plane(digits, resolution=17, tolerance=0.05, precision="bfloat16")
+    again = mc.rerun(dataset, digits)
+    xr.testing.assert_identical(again.drop_attrs(), dataset.drop_attrs())
+    moved = again.copy(deep=True)
+    moved["loss"] = moved.loss + 0.01 * moved.loss.max()
+    assert differences(dataset, moved)["loss"] == pytest.approx(0.01)
+    moved["accuracy"][0, 0, 0] = np.nan
+    assert differences(dataset, moved)["accuracy"] == np.inf
+    with explains("'loss_error'", "it has not"):
+        differences(dataset, again.drop_vars("loss_error"))
+
+
+def test_other_networks_than_those_of_a_result_are_refused(digits):
+    dataset = mc.sweep_segment(digits, points=3)
+    with explains("network A of digits-convnet is not that of the result", digits.hashes["A"]):
+        mc.rerun(dataset, mc.open_modes("digits-convnet"))
+    with explains("sweep 'nope'", "segment, plane"):
+        mc.rerun(dataset.assign_attrs(recipe=json.dumps({**mc.recipe(dataset), "sweep": "nope"})), digits)
 
 
 @sweeps
@@ -306,3 +346,65 @@ def test_bad_settings_are_explained(name, settings, words):
 def test_unknown_modes_are_named(digits):
     with pytest.raises(ValueError, match="no mode 'Z'; it has A, B, C"):
         mc.sweep_segment(digits, b="Z")
+
+
+def test_layers_are_swapped_one_at_a_time(digits):
+    found = mc.sweep_layers(digits, points=5)
+    layers = list(digits.spec.layer_names)
+    assert found.layer.values.tolist() == layers
+    a, b = digits.params["A"], mc.align(digits.spec, digits.params["A"], digits.params["B"]).params
+    for layer in layers:
+        swapped = {k: (b if digits.spec.layers[k] == layer else a)[k][None] for k in a}
+        curve = found.loss.sel(split="test", layer=layer)
+        assert curve[-1].item() == pytest.approx(
+            mc.evaluate(digits.model, swapped, digits.test)["loss"].item(), rel=1e-4
+        )
+        assert curve[0].item() == pytest.approx(found.loss.sel(split="test", t=0)[0].item(), rel=1e-6)
+    assert mc.barriers(found).barrier.dims == ("split", "layer", "definition")
+
+
+def test_the_slope_of_a_layer_is_the_derivative(digits):
+    found = mc.sweep_layers(digits, 0.5, points=2, precision="float64").slope.sel(split="test")
+    a, b = digits.params["A"], mc.align(digits.spec, digits.params["A"], digits.params["B"]).params
+    rates = {layer: torch.tensor(0.5, dtype=torch.float64, requires_grad=True) for layer in digits.spec.layer_names}
+    mixed = {k: torch.lerp(w.double(), b[k].double(), rates[digits.spec.layers[k]]) for k, w in a.items()}
+    model = copy.deepcopy(digits.model).double()
+    logits = torch.func.functional_call(model, mixed, (digits.test.x.double(),))
+    torch.nn.functional.cross_entropy(logits, digits.test.y).backward()
+    for layer, rate in rates.items():
+        assert found.sel(layer=layer).item() == pytest.approx(rate.grad.item(), rel=0.02, abs=1e-4)
+
+
+def test_laws_by_mean_and_deviation_are_draws_of_those_laws(digits):
+    found = mc.sweep_laws(digits, "normal", n=4, means=(0.25, 0.5), deviations=(0.0, 0.4), seed=5)
+    draws = mc.sweep_samples(digits, "normal", mean=0.25, std=0.4, n=4, seed=5)
+    np.testing.assert_allclose(found.loss.sel(mean=0.25, deviation=0.4), draws.loss, rtol=1e-6)
+    calm = found.loss.sel(deviation=0.0, mean=0.5, split="test").values
+    assert calm == pytest.approx([mc.sweep_segment(digits, points=3).loss.values[0, 1]] * 4, rel=1e-5)
+    cells = mc.summary(found)
+    assert cells.mean_excess.dims == ("split", "deviation", "mean")
+    assert (cells.mean_excess.sel(deviation=0.4) > cells.mean_excess.sel(deviation=0.0)).all()
+
+
+@pytest.mark.parametrize("name", ["uniform", "normal", "beta"])
+def test_laws_have_the_moments_they_are_asked_for(name):
+    law = with_moments(name, 0.4, 0.2)
+    draw = LAWS[name].draw(torch.Generator().manual_seed(0), (200_000,), **{**check_law(name, law)})
+    assert draw.mean().item() == pytest.approx(0.4, abs=0.003)
+    assert draw.std().item() == pytest.approx(0.2, abs=0.003)
+
+
+def test_laws_that_do_not_exist_are_no_numbers(digits):
+    beta = mc.sweep_laws(digits, "beta", n=2, means=(0.5, 1.2), deviations=(0.3, 0.6))
+    known = np.isfinite(beta.loss.sel(split="test")).all("sample")
+    assert known.values.tolist() == [[True, False], [False, False]]
+    flips = mc.sweep_laws(digits, "bernoulli", n=2, means=(0.0, 0.5, 1.5))
+    assert flips.sizes["deviation"] == 1
+    assert np.isfinite(flips.loss).all("sample").values.ravel().tolist() == [True, True, False]
+    for settings, words in (
+        ({"distribution": "constant"}, ("uniform, normal, beta, bernoulli", "'constant'")),
+        ({"means": ()}, ("means is empty",)),
+        ({"deviations": (-1.0,)}, ("deviations must be ≥ 0", "-1")),
+    ):
+        with explains(*words):
+            mc.sweep_laws(digits, **settings)

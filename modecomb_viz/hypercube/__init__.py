@@ -19,6 +19,7 @@ from modecomb_viz.hypercube.coefficients import (
     layer_mask,
     sample_coefficients,
     slots,
+    with_moments,
 )
 from modecomb_viz.hypercube.planes import PLANES, Plane, grid_axis, random_plane, split_plane, three_modes_plane
 from modecomb_viz.hypercube.points import Combinations, Points, combine, mixed, segment
@@ -46,4 +47,5 @@ __all__ = [
     "slots",
     "split_plane",
     "three_modes_plane",
+    "with_moments",
 ]

@@ -24,6 +24,7 @@ __all__ = [
     "layer_mask",
     "sample_coefficients",
     "slots",
+    "with_moments",
 ]
 
 Coefficients = Mapping[str, Tensor]
@@ -220,6 +221,31 @@ def check_law(distribution: str, parameters: Mapping[str, float]) -> dict[str, f
     if distribution == "uniform" and values["low"] > values["high"]:
         raise ValueError(f"uniform needs low ≤ high, got low={values['low']:g}, high={values['high']:g}.")
     return values
+
+
+def with_moments(distribution: str, mean: float, deviation: float) -> dict[str, float] | None:
+    """The parameters of the law that has this mean and standard deviation; None where there is none.
+
+    Bernoulli is taken by its mean alone.
+
+    Raises:
+        ValueError: for "constant" or an unknown law.
+    """
+    match distribution:
+        case "uniform":
+            half = math.sqrt(3) * deviation
+            return {"low": mean - half, "high": mean + half}
+        case "normal":
+            return {"mean": mean, "std": deviation}
+        case "beta":
+            if not 0 < deviation**2 < mean * (1 - mean):
+                return None
+            both = mean * (1 - mean) / deviation**2 - 1
+            return {"alpha": mean * both, "beta": (1 - mean) * both}
+        case "bernoulli":
+            return {"p": mean} if 0 <= mean <= 1 else None
+        case _:
+            raise ValueError(f"distribution must be uniform, normal, beta or bernoulli, got {distribution!r}.")
 
 
 def draw_generator(seed: int, index: int) -> torch.Generator:

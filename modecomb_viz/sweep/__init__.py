@@ -12,7 +12,10 @@ from typing import Any
 import xarray as xr
 
 from modecomb_viz.checkpoints import ModeSet
+from modecomb_viz.sweep.again import differences, replayed, steps_again
 from modecomb_viz.sweep.base import LawSettings, Step, Sweep, last_dataset
+from modecomb_viz.sweep.laws import LawsSweep
+from modecomb_viz.sweep.layers import LayersSweep
 from modecomb_viz.sweep.perturbation import PerturbationSweep
 from modecomb_viz.sweep.plane import PlaneSweep
 from modecomb_viz.sweep.samples import SamplesSweep
@@ -22,6 +25,8 @@ from modecomb_viz.sweep.transitivity import TransitivitySweep
 
 __all__ = [
     "SWEEPS",
+    "LawsSweep",
+    "LayersSweep",
     "PerturbationSweep",
     "PlaneSweep",
     "SamplesSweep",
@@ -30,6 +35,9 @@ __all__ = [
     "Step",
     "Sweep",
     "TransitivitySweep",
+    "differences",
+    "iter_laws",
+    "iter_layers",
     "iter_perturbation",
     "iter_plane",
     "iter_samples",
@@ -38,7 +46,12 @@ __all__ = [
     "iter_transitivity",
     "last_dataset",
     "make_sweep",
+    "replayed",
+    "rerun",
     "standard_sweeps",
+    "steps_again",
+    "sweep_laws",
+    "sweep_layers",
     "sweep_perturbation",
     "sweep_plane",
     "sweep_samples",
@@ -50,7 +63,16 @@ __all__ = [
 #: The sweeps by name, as it stands in a recipe.
 SWEEPS: dict[str, type[Sweep]] = {
     sweep.name: sweep
-    for sweep in (SegmentSweep, PlaneSweep, SamplesSweep, PerturbationSweep, TransitivitySweep, SimilaritySweep)
+    for sweep in (
+        SegmentSweep,
+        PlaneSweep,
+        SamplesSweep,
+        PerturbationSweep,
+        LayersSweep,
+        LawsSweep,
+        TransitivitySweep,
+        SimilaritySweep,
+    )
 }
 
 
@@ -100,6 +122,16 @@ def iter_perturbation(
     return _iterate("perturbation", modes, {"perturbation": kind, **chosen, **settings})
 
 
+def iter_layers(modes: ModeSet, base: float = 0.0, **settings: Any) -> Iterator[xr.Dataset]:
+    """As :func:`sweep_layers`, with ever more points of every curve."""
+    return _iterate("layers", modes, {"base": base, **settings})
+
+
+def iter_laws(modes: ModeSet, distribution: str = "normal", **settings: Any) -> Iterator[xr.Dataset]:
+    """As :func:`sweep_laws`, with 2, 4, 8 … draws per cell."""
+    return _iterate("laws", modes, {"distribution": distribution, **settings})
+
+
 def iter_transitivity(modes: ModeSet, **settings: Any) -> Iterator[xr.Dataset]:
     """As :func:`sweep_transitivity`, with ever more points of every segment."""
     return _iterate("transitivity", modes, settings)
@@ -108,6 +140,15 @@ def iter_transitivity(modes: ModeSet, **settings: Any) -> Iterator[xr.Dataset]:
 def iter_similarity(modes: ModeSet, distribution: str = "bernoulli", **settings: Any) -> Iterator[xr.Dataset]:
     """As :func:`sweep_similarity`, with 8, 16, 32 … draws."""
     return _iterate("similarity", modes, {"distribution": distribution, **settings})
+
+
+def rerun(dataset: xr.Dataset, modes: ModeSet) -> xr.Dataset:
+    """A result computed again from its recipe, with the plan and threads that it had: on one CPU the same to the bit.
+
+    Raises:
+        ValueError: for a result without a recipe, or other networks or data than it was computed with.
+    """
+    return last_dataset(steps_again(dataset, replayed(dataset, SWEEPS), modes))
 
 
 def standard_sweeps(splits: Sequence[str] = ("test",), resolution: int = 33) -> list[Sweep]:
@@ -158,3 +199,19 @@ def sweep_transitivity(modes: ModeSet, **settings: Any) -> xr.Dataset:
 def sweep_similarity(modes: ModeSet, distribution: str = "bernoulli", **settings: Any) -> xr.Dataset:
     """How different combinations are; dims ``(split, model, other)``. Settings: :class:`SimilaritySweep`."""
     return last_dataset(iter_similarity(modes, distribution, **settings))
+
+
+def sweep_layers(modes: ModeSet, base: float = 0.0, **settings: Any) -> xr.Dataset:
+    """One layer after another from A to π(B), the others at ``base``; dims ``([strength,] split, layer, t)``.
+
+    Settings: :class:`LayersSweep`.
+    """
+    return last_dataset(iter_layers(modes, base, **settings))
+
+
+def sweep_laws(modes: ModeSet, distribution: str = "normal", **settings: Any) -> xr.Dataset:
+    """Draws of all laws of a family, by mean and deviation; dims ``([strength,] split, deviation, mean, sample)``.
+
+    :func:`~modecomb_viz.summary` gives every cell's excess loss and share of low loss. Settings: :class:`LawsSweep`.
+    """
+    return last_dataset(iter_laws(modes, distribution, **settings))

@@ -6,7 +6,7 @@ import platform
 import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from functools import cache, lru_cache
+from functools import cache, cached_property, lru_cache
 from importlib.metadata import version
 from typing import Any, ClassVar
 
@@ -225,7 +225,6 @@ class Measurement:
         self.dtype = check_precision(sweep.precision, self.device)
         self.done, self.seconds = 0, 0.0
         self.splits = {name: self._placed_split(modes.split(name)) for name in sweep.splits}
-        self.samples = self._samples()
         self.model = _placed(modes.model, self.device, self.dtype)
         self.params_a = self.placed(modes.mode(sweep.a))
         split = self.splits[sweep.splits[0]]
@@ -241,7 +240,8 @@ class Measurement:
         self.repair = self._prepare_repair() if sweep.repair != "none" else None
         self._engines: dict[tuple[int, str], tuple[Combinations, Engine]] = {}
 
-    def _samples(self) -> dict[str, Split]:
+    @cached_property
+    def samples(self) -> dict[str, Split]:
         """Stratified samples of the splits, for first pictures; none where a split is too small for one."""
         sizes = {name: max(_SAMPLE, len(split.y) // _SAMPLED) for name, split in self.splits.items()}
         if any(_WORTH * size > len(self.splits[name].y) for name, size in sizes.items()):

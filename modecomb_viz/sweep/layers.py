@@ -1,0 +1,83 @@
+"""Which layers matter: one layer after another goes from A to π(B) while the others stay."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from modecomb_viz.checkpoints import ModeSet
+from modecomb_viz.hypercube import Coefficients, Combinations, grid_axis
+from modecomb_viz.sweep.base import QUANTITIES, Measurement, Step, Sweep, check_count, check_finite
+from modecomb_viz.sweep.refinement import levels
+
+__all__ = ["LayersSweep"]
+
+#: Half the step of the central difference that gives a slope, in coefficients.
+_STEP = 0.002
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayersSweep(Sweep):
+    """Loss and accuracy along Λ(t) = base + (t − base)·e_ℓ: layer ℓ has the coefficient t, all others stay at base.
+
+    With base 0 the curve of a layer goes from A to A with that layer of π(B) (t = 1, the swap), and its barriers are
+    layer-wise barriers (Adilova, Andriushchenko, Kamp, Fischer, Jaggi, "Layer-wise Linear Mode Connectivity", 2024).
+    ``slope`` is ∂L/∂λ_ℓ at the base, by a central difference of ±0.002.
+
+    Attributes:
+        base: coefficient of the other layers: 0 is A, 1 is π(B), ½ the midpoint.
+        points: equidistant values of t from 0 to 1.
+    """
+
+    name: ClassVar[str] = "layers"
+
+    base: float = 0.0
+    points: int = 9
+
+    def __post_init__(self):
+        super().__post_init__()
+        check_count("points", self.points, 2, 1025)
+        check_finite("base", self.base)
+
+    def steps(self, modes: ModeSet) -> Iterator[Step]:
+        layers, count = modes.spec.layer_names, len(modes.spec.layer_names)
+        run = Measurement(self, modes, (self.points + 2) * count * len(self.strengths) * len(self.splits))
+        families = [self._family(run, strength) for strength in self.strengths]
+        shape = (len(families), len(self.splits), count)
+        slopes = np.full(shape, np.nan)
+        sides = torch.tensor([[layer, self.base + side] for layer in range(count) for side in (-_STEP, _STEP)])
+        for s, family in enumerate(families):
+            measured = yield from run.evaluate(family, sides.double())
+            below, above = measured["loss"].reshape(len(self.splits), count, 2).transpose(2, 0, 1)
+            slopes[s] = (above - below) / (2 * _STEP)
+        t, values = grid_axis(0.0, 1.0, self.points), {q: np.full((*shape, self.points), np.nan) for q in QUANTITIES}
+        for stride, new in levels(self.points):
+            at = torch.as_tensor([[layer, value] for layer in range(count) for value in t[new]], dtype=torch.float64)
+            for s, family in enumerate(families):
+                measured = yield from run.evaluate(family, at)
+                for quantity in QUANTITIES:
+                    values[quantity][s][..., new] = measured[quantity].reshape(len(self.splits), count, len(new))
+            dims = ("strength", "split", "layer", "t")
+            yield run.dataset(
+                {q: (dims, array[..., ::stride].copy()) for q, array in values.items()}
+                | {"slope": (dims[:-1], slopes)},
+                {"t": t[::stride], "layer": list(layers)},
+            )
+
+    def _family(self, run: Measurement, strength: float) -> Combinations:
+        spec = run.modes.spec
+        number = {layer: i for i, layer in enumerate(spec.layer_names)}
+
+        def at(points: Tensor) -> tuple[Coefficients]:
+            layer, t = points.unbind(1)
+
+            def of(name: str, a: Tensor) -> Tensor:
+                own = torch.where(layer == number[spec.layers[name]], t, self.base)
+                return own.to(a).reshape(-1, *[1] * a.ndim)
+
+            return ({name: of(name, a) for name, a in run.params_a.items()},)
+
+        return Combinations(run.params_a, (run.placed(run.perturbed(strength).params),), at)
