@@ -89,11 +89,6 @@ def test_options_are_the_settings_of_the_api(name):
             {"n": 4, "distribution": "normal", "parameters": {"std": 0.7}},
         ),
         ("perturbation", ["--strength", "1", "--repeats", "2"], {"strength": (1.0,), "repeats": 2}),
-        (
-            "transitivity",
-            ["--points", "2", "--members", "B", "--members", "A", "--members", "C"],
-            {"points": 2, "members": ("B", "A", "C")},
-        ),
         ("similarity", ["-n", "2", "--granularity", "layer"], {"n": 2, "granularity": "layer"}),
     ],
 )

@@ -77,12 +77,11 @@ def test_bad_arguments_are_explained(name):
 
 
 @pytest.fixture(scope="module")
-def laboratory():
+def laboratory(digits):
     """Small results of the sweeps over many networks."""
-    modes = mc.open_modes("digits-mlp")
     return {
-        "transitivity": mc.sweep_transitivity(modes, points=3),
-        "similarity": mc.sweep_similarity(modes, n=3),
+        "transitivity": mc.sweep_transitivity(digits, points=3),
+        "similarity": mc.sweep_similarity(digits, n=3),
     }
 
 

@@ -79,8 +79,8 @@ def test_measures_of_weights_are_those_of_the_flat_vectors(digits):
 
 
 @pytest.fixture(scope="module")
-def found():
-    return mc.sweep_similarity(mc.open_modes("digits-mlp"), "uniform", n=10, granularity="unit", seed=3)
+def found(digits):
+    return mc.sweep_similarity(digits, "uniform", n=10, granularity="unit", seed=3)
 
 
 def test_the_sweep_compares_the_networks_it_names(digits, found):
@@ -141,8 +141,8 @@ def test_the_embedding_keeps_distances_that_fit_into_a_plane(found):
 
 
 @pytest.fixture(scope="module")
-def routes():
-    return mc.sweep_transitivity(mc.open_modes("digits-mlp"), points=5)
+def routes(digits):
+    return mc.sweep_transitivity(digits, points=5)
 
 
 def test_every_pair_by_every_route(digits, routes):

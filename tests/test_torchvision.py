@@ -43,7 +43,15 @@ MODELS = [
 ]
 
 
-@pytest.mark.parametrize("known", MODELS, ids=lambda known: known.name)
+#: Large models of families of which another is tried every time.
+LARGE = ("alexnet", "vgg11_bn", "maxvit_t", "densenet121", "wide_resnet50_2")
+
+
+@pytest.mark.parametrize(
+    "known",
+    [pytest.param(k, marks=[pytest.mark.slow] * (k.name in LARGE)) for k in MODELS],
+    ids=lambda known: known.name,
+)
 def test_torchvision_models_are_proven_and_permuted(known, capsys):
     model = build(f"torchvision:{known.name}")
     x = torch.randn(1, 3, known.side, known.side, generator=torch.Generator().manual_seed(0))
