@@ -1,5 +1,6 @@
 """A real browser and a real server."""
 
+import re
 import shutil
 import socket
 import subprocess
@@ -33,6 +34,16 @@ def browser_type_launch_args(browser_type_launch_args, browser_type):
     return {**browser_type_launch_args, "executable_path": found, "args": FLAGS}
 
 
+#: What tornado writes of it: one pair of tracebacks through its websocket alone.
+_MESSAGE_TO_A_PAGE_THAT_WAS_LEFT = re.compile(
+    r"^.*Task exception was never retrieved\n(?:future: .*WebSocketClosedError.*\n)?"
+    r"Traceback \(most recent call last\):\n(?:  .*\n)+tornado\.iostream\.StreamClosedError: Stream is closed\n\n"
+    r"During handling of the above exception, another exception occurred:\n\n"
+    r"Traceback \(most recent call last\):\n(?:  .*\n)+tornado\.websocket\.WebSocketClosedError\n",
+    re.MULTILINE,
+)
+
+
 class Server:
     """A served app: its address and everything it has printed."""
 
@@ -43,9 +54,10 @@ class Server:
         return self._log.read_text()
 
     def troubles(self) -> list[str]:
-        """Lines at WARNING or above, and tracebacks."""
+        """Lines at WARNING or above, and tracebacks; but not of a message that was under way when its page was left."""
         words = ("WARNING", "ERROR", "CRITICAL", "Traceback", "Warning:")
-        return [line for line in self.printed().splitlines() if any(word in line for word in words)]
+        printed = _MESSAGE_TO_A_PAGE_THAT_WAS_LEFT.sub("", self.printed())
+        return [line for line in printed.splitlines() if any(word in line for word in words)]
 
 
 def free_port() -> int:
