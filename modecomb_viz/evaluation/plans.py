@@ -69,11 +69,11 @@ def check_plan(plan: Mapping[str, Any]) -> dict[str, Any]:
         ValueError: for an unknown entry, an unknown strategy, or a number below 1.
     """
     known = ("strategy", "points", "examples", "share")
-    if unknown := plan.keys() - {*known, "memory", "threads", "precision"}:
+    if unknown := plan.keys() - {*known, "memory", "threads", "precision", "block"}:
         raise ValueError(f"a plan has {', '.join(known)}; got {', '.join(sorted(unknown))}.")
     if (strategy := plan.get("strategy")) is not None and strategy not in STRATEGIES:
         raise ValueError(f"strategy must be one of {', '.join(map(repr, STRATEGIES))}, got {strategy!r}.")
-    for name in ("points", "examples"):
+    for name in ("points", "examples", "block"):
         if (count := plan.get(name)) is not None and (not isinstance(count, int) or count < 1):
             raise ValueError(f"{name} of a plan must be a whole number ≥ 1, got {count!r}.")
     return {name: plan[name] for name in known if name in plan}

@@ -2,7 +2,8 @@
 
 Each sweep is a frozen dataclass of its settings with a generator ``steps(modes)``, and two functions: ``sweep_…`` gives
 the final Dataset, ``iter_…`` all of them from coarse to fine. Parameters of a law are given by their own names:
-``sweep_samples(modes, "bernoulli", p=0.3)``.
+``sweep_samples(modes, "bernoulli", p=0.3)``. All take ``journal="x.journal"``, a file in which every evaluation is kept
+as soon as it is there: the same call goes on from it after an interruption, to the same result.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,13 +14,15 @@ import xarray as xr
 
 from modecomb_viz.checkpoints import ModeSet
 from modecomb_viz.sweep.again import differences, replayed, steps_again
-from modecomb_viz.sweep.base import LawSettings, Step, Sweep, last_dataset
+from modecomb_viz.sweep.journal import journal_header
 from modecomb_viz.sweep.laws import LawsSweep
 from modecomb_viz.sweep.layers import LayersSweep
+from modecomb_viz.sweep.measurement import Step, Sweep, last_dataset
 from modecomb_viz.sweep.perturbation import PerturbationSweep
 from modecomb_viz.sweep.plane import PlaneSweep
 from modecomb_viz.sweep.samples import SamplesSweep
 from modecomb_viz.sweep.segment import SegmentSweep
+from modecomb_viz.sweep.settings import LawSettings
 from modecomb_viz.sweep.similarity import SimilaritySweep
 from modecomb_viz.sweep.transitivity import TransitivitySweep
 
@@ -44,6 +47,7 @@ __all__ = [
     "iter_segment",
     "iter_similarity",
     "iter_transitivity",
+    "journal_header",
     "last_dataset",
     "make_sweep",
     "replayed",
@@ -95,7 +99,9 @@ def make_sweep(name: str, settings: Mapping[str, Any]) -> Sweep:
 
 
 def _iterate(name: str, modes: ModeSet, settings: Mapping[str, Any]) -> Iterator[xr.Dataset]:
-    steps = make_sweep(name, settings).steps(modes)
+    chosen = dict(settings)
+    journal = chosen.pop("journal", None)
+    steps = make_sweep(name, chosen).steps(modes, journal)
     return (step for step in steps if isinstance(step, xr.Dataset))
 
 

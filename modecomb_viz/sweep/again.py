@@ -2,15 +2,13 @@
 
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
 
 import numpy as np
-import torch
 import xarray as xr
 
 from modecomb_viz.checkpoints import ModeSet
 from modecomb_viz.results import recipe
-from modecomb_viz.sweep.base import Step, Sweep
+from modecomb_viz.sweep.measurement import Step, Sweep, with_threads
 
 __all__ = ["differences", "replayed", "steps_again"]
 
@@ -27,7 +25,7 @@ def replayed(dataset: xr.Dataset, sweeps: dict[str, type[Sweep]]) -> Sweep:
     if name not in sweeps:
         raise ValueError(f"the result comes from a sweep '{name}'; this version has {', '.join(sweeps)}.")
     plan = json.loads(dataset.attrs["plan"])
-    forced = {key: plan[key] for key in ("strategy", "points", "examples", "share") if key in plan}
+    forced = {key: plan[key] for key in ("strategy", "points", "examples", "share", "block") if key in plan}
     settings |= {"plan": forced, "max_memory": plan["memory"]}
     return sweeps[name](**{key: tuple(v) if isinstance(v, list) else v for key, v in settings.items()})
 
@@ -45,18 +43,8 @@ def steps_again(dataset: xr.Dataset, sweep: Sweep, modes: ModeSet) -> Iterator[S
                     f"{what} {name} of {modes.name} is not that of the result: its hash is {modes.hashes.get(name)}, "
                     f"the result has {known}. Give the modes and the data that it was computed with."
                 )
-    with _threads(json.loads(dataset.attrs["plan"])["threads"]):
+    with with_threads(json.loads(dataset.attrs["plan"])["threads"]):
         yield from sweep.steps(modes)
-
-
-@contextmanager
-def _threads(count: int) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def differences(dataset: xr.Dataset, again: xr.Dataset) -> dict[str, float]:

@@ -10,17 +10,9 @@ from torch import Tensor, arange
 
 from modecomb_viz.checkpoints import ModeSet
 from modecomb_viz.hypercube import Combinations, check_granularity, sample_coefficients, with_moments
-from modecomb_viz.sweep.base import (
-    QUANTITIES,
-    REFERENCES,
-    Measurement,
-    Step,
-    Sweep,
-    check_choice,
-    check_count,
-    check_finite,
-)
+from modecomb_viz.sweep.measurement import QUANTITIES, REFERENCES, Measurement, Step, Sweep
 from modecomb_viz.sweep.refinement import growing
+from modecomb_viz.sweep.settings import check_choice, check_count, check_finite
 
 __all__ = ["LawsSweep"]
 
@@ -62,7 +54,8 @@ class LawsSweep(Sweep):
         if min(self.deviations) < 0:
             raise ValueError(f"deviations must be ≥ 0, got {min(self.deviations)}.")
 
-    def steps(self, modes: ModeSet) -> Iterator[Step]:
+    def measure(self, run: Measurement) -> Iterator[Step]:
+        modes = run.modes
         deviations = (np.nan,) if self.distribution == "bernoulli" else self.deviations
         cells = {
             (i, j): law
@@ -71,7 +64,7 @@ class LawsSweep(Sweep):
             if (law := with_moments(self.distribution, mean, deviation)) is not None
         }
         splits, strengths = len(self.splits), len(self.strengths)
-        run = Measurement(self, modes, (len(cells) * self.n + len(REFERENCES)) * splits * strengths)
+        run.total = (len(cells) * self.n + len(REFERENCES)) * splits * strengths
         shape = (strengths, splits, len(deviations), len(self.means), self.n)
         values = {q: np.full(shape, np.nan) for q in QUANTITIES}
         references = {q: np.full((strengths, splits, len(REFERENCES)), np.nan) for q in QUANTITIES}

@@ -8,10 +8,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from modecomb_viz.checkpoints import ModeSet
 from modecomb_viz.hypercube import Coefficients, Combinations, grid_axis
-from modecomb_viz.sweep.base import QUANTITIES, Measurement, Step, Sweep, check_count, check_finite
+from modecomb_viz.sweep.measurement import QUANTITIES, Measurement, Step, Sweep
 from modecomb_viz.sweep.refinement import levels
+from modecomb_viz.sweep.settings import check_count, check_finite
 
 __all__ = ["LayersSweep"]
 
@@ -42,9 +42,10 @@ class LayersSweep(Sweep):
         check_count("points", self.points, 2, 1025)
         check_finite("base", self.base)
 
-    def steps(self, modes: ModeSet) -> Iterator[Step]:
+    def measure(self, run: Measurement) -> Iterator[Step]:
+        modes = run.modes
         layers, count = modes.spec.layer_names, len(modes.spec.layer_names)
-        run = Measurement(self, modes, (self.points + 2) * count * len(self.strengths) * len(self.splits))
+        run.total = (self.points + 2) * count * len(self.strengths) * len(self.splits)
         families = [self._family(run, strength) for strength in self.strengths]
         shape = (len(families), len(self.splits), count)
         slopes = np.full(shape, np.nan)

@@ -7,16 +7,8 @@ from typing import ClassVar
 import numpy as np
 import torch
 
-from modecomb_viz.checkpoints import ModeSet
-from modecomb_viz.sweep.base import (
-    QUANTITIES,
-    REFERENCES,
-    Measurement,
-    Step,
-    Sweep,
-    check_count,
-    check_finite,
-)
+from modecomb_viz.sweep.measurement import QUANTITIES, REFERENCES, Measurement, Step, Sweep
+from modecomb_viz.sweep.settings import check_count, check_finite
 
 __all__ = ["PerturbationSweep"]
 
@@ -47,9 +39,9 @@ class PerturbationSweep(Sweep):
         if not self.strength:
             raise ValueError("strengths is empty; give at least one, such as [0, 0.5, 1].")
 
-    def steps(self, modes: ModeSet) -> Iterator[Step]:
+    def measure(self, run: Measurement) -> Iterator[Step]:
         splits, count = len(self.splits), len(self.strengths)
-        run = Measurement(self, modes, (count * self.repeats + len(REFERENCES)) * splits)
+        run.total = (count * self.repeats + len(REFERENCES)) * splits
         references = yield from run.references(run.alignment())
         values = {q: np.full((splits, count, self.repeats), np.nan) for q in QUANTITIES}
         realised = {name: np.full((count, self.repeats), np.nan) for name in ("churn", "objective_lost")}

@@ -18,17 +18,9 @@ from modecomb_viz.hypercube import (
     split_plane,
     three_modes_plane,
 )
-from modecomb_viz.sweep.base import (
-    QUANTITIES,
-    LawSettings,
-    Measurement,
-    Step,
-    Sweep,
-    check_choice,
-    check_count,
-    check_finite,
-)
 from modecomb_viz.sweep.growing import GrowingMap
+from modecomb_viz.sweep.measurement import QUANTITIES, Measurement, Step, Sweep
+from modecomb_viz.sweep.settings import LawSettings, check_choice, check_count, check_finite
 
 __all__ = ["MAX_RESOLUTION", "PlaneSweep"]
 
@@ -77,8 +69,8 @@ class PlaneSweep(LawSettings, Sweep):
         if isinstance(self.z, str) and self.z != "draw":
             raise ValueError(f"z must be 'draw', a number of layers or a list of their names, got {self.z!r}.")
 
-    def steps(self, modes: ModeSet) -> Iterator[Step]:
-        run = Measurement(self, modes, self.resolution**2 * len(self.strengths) * len(self.splits))
+    def measure(self, run: Measurement) -> Iterator[Step]:
+        run.total = self.resolution**2 * len(self.strengths) * len(self.splits)
         planes = [self._plane(run, strength) for strength in self.strengths]
         u, v = (grid_axis(*side, self.resolution, self.margin) for side in (planes[0].u_range, planes[0].v_range))
         maps = [

@@ -10,8 +10,9 @@ from torch import Tensor, arange
 
 from modecomb_viz.checkpoints import ModeSet
 from modecomb_viz.hypercube import Coefficients, Combinations
-from modecomb_viz.sweep.base import QUANTITIES, REFERENCES, LawSettings, Measurement, Step, Sweep, check_count
+from modecomb_viz.sweep.measurement import QUANTITIES, REFERENCES, Measurement, Step, Sweep
 from modecomb_viz.sweep.refinement import growing
+from modecomb_viz.sweep.settings import LawSettings, check_count
 
 __all__ = ["SamplesSweep"]
 
@@ -37,9 +38,10 @@ class SamplesSweep(LawSettings, Sweep):
     def _draws(self, modes: ModeSet, index: Tensor) -> tuple[Coefficients]:
         return (self.draw(modes, int(index[0]), len(index), self.seed),)
 
-    def steps(self, modes: ModeSet) -> Iterator[Step]:
+    def measure(self, run: Measurement) -> Iterator[Step]:
+        modes = run.modes
         strengths, splits = len(self.strengths), len(self.splits)
-        run = Measurement(self, modes, (self.n + len(REFERENCES)) * strengths * splits)
+        run.total = (self.n + len(REFERENCES)) * strengths * splits
         alignments = [run.perturbed(strength) for strength in self.strengths]
         aligned = [run.placed(alignment.params) for alignment in alignments]
         values = {q: np.full((strengths, splits, self.n), np.nan) for q in QUANTITIES}

@@ -7,10 +7,10 @@ from typing import ClassVar
 import numpy as np
 import torch
 
-from modecomb_viz.checkpoints import ModeSet
 from modecomb_viz.hypercube import grid_axis
-from modecomb_viz.sweep.base import QUANTITIES, Measurement, Step, Sweep, check_count, check_finite
+from modecomb_viz.sweep.measurement import QUANTITIES, Measurement, Step, Sweep
 from modecomb_viz.sweep.refinement import levels
+from modecomb_viz.sweep.settings import check_count, check_finite
 
 __all__ = ["SegmentSweep"]
 
@@ -39,8 +39,8 @@ class SegmentSweep(Sweep):
         if self.start == self.end:
             raise ValueError(f"start and end must differ, both are {self.start}.")
 
-    def steps(self, modes: ModeSet) -> Iterator[Step]:
-        run = Measurement(self, modes, self.points * len(self.strengths) * len(self.splits))
+    def measure(self, run: Measurement) -> Iterator[Step]:
+        run.total = self.points * len(self.strengths) * len(self.splits)
         t = grid_axis(self.start, self.end, self.points)
         lines = [run.line(run.perturbed(strength).params) for strength in self.strengths]
         values = {q: np.full((len(lines), len(self.splits), len(t)), np.nan) for q in QUANTITIES}

@@ -16,8 +16,9 @@ from modecomb_viz.executor import Progress
 from modecomb_viz.hypercube import Combinations
 from modecomb_viz.permutation import Params
 from modecomb_viz.similarity import FUNCTIONAL, WEIGHTS, disagreement_bounds
-from modecomb_viz.sweep.base import QUANTITIES, LawSettings, Measurement, Step, Sweep, check_count
+from modecomb_viz.sweep.measurement import QUANTITIES, Measurement, Step, Sweep
 from modecomb_viz.sweep.refinement import growing
+from modecomb_viz.sweep.settings import LawSettings, check_count
 
 __all__ = ["ENSEMBLE", "SimilaritySweep"]
 
@@ -51,12 +52,13 @@ class SimilaritySweep(LawSettings, Sweep):
         if isinstance(self.strength, tuple):
             raise ValueError(f"a similarity sweep takes one strength, got {self.strength}.")
 
-    def steps(self, modes: ModeSet) -> Iterator[Step]:
+    def measure(self, run: Measurement) -> Iterator[Step]:
+        modes = run.modes
         if self.layer and self.layer not in dict(modes.model.named_modules()):
             known = ", ".join(name for name, _ in modes.model.named_modules() if name)
             raise ValueError(f"layer must be a module of the network, got '{self.layer}'. It has {known}.")
         others = [mode for mode in modes.params if mode not in (self.a, self.b)]
-        run = Measurement(self, modes, (3 + len(others) + self.n) * len(self.splits))
+        run.total = (3 + len(others) + self.n) * len(self.splits)
         aligned = run.placed(run.perturbed(self.strength).params)
         table = _Table(run, self, aligned)
         yield from table.add(["A", "B", "midpoint"], run.line(aligned), torch.tensor([0.0, 1.0, 0.5]))

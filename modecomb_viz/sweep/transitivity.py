@@ -9,11 +9,11 @@ import numpy as np
 import torch
 
 from modecomb_viz.alignment import Alignment, perturb_alignment
-from modecomb_viz.checkpoints import ModeSet
 from modecomb_viz.hypercube import Combinations, grid_axis, segment
 from modecomb_viz.permutation import churn, compose, identity_permutation, invert
-from modecomb_viz.sweep.base import QUANTITIES, Measurement, Step, Sweep, check_count
+from modecomb_viz.sweep.measurement import QUANTITIES, Measurement, Step, Sweep
 from modecomb_viz.sweep.refinement import levels
+from modecomb_viz.sweep.settings import check_count
 
 __all__ = ["TransitivitySweep"]
 
@@ -43,7 +43,8 @@ class TransitivitySweep(Sweep):
         if isinstance(self.members, str) or len(set(self.members)) != len(self.members):
             raise ValueError(f"members must be different modes, such as ('A', 'B', 'C'), got {self.members!r}.")
 
-    def steps(self, modes: ModeSet) -> Iterator[Step]:
+    def measure(self, run: Measurement) -> Iterator[Step]:
+        modes = run.modes
         members = self.members or tuple(modes.params)
         if len(members) < 3:
             raise ValueError(
@@ -53,7 +54,7 @@ class TransitivitySweep(Sweep):
         pairs = list(itertools.combinations(members, 2))
         routes = ["naive", "direct", *(f"through {k}" for k in members), "universe"]
         many = len(pairs) * (len(members) + 1) * len(self.strengths)
-        run = Measurement(self, modes, self.points * many * len(self.splits))
+        run.total = self.points * many * len(self.splits)
         lines: dict[tuple[int, int, int], Combinations] = {}
         errors = np.full((len(self.strengths), len(pairs), len(routes)), np.nan)
         for s, strength in enumerate(self.strengths):

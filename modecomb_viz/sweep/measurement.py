@@ -1,14 +1,16 @@
-"""What all sweeps share: their settings, the networks on the device, measuring, and provenance."""
+"""What all sweeps share: the networks on the device, measuring, and provenance."""
 
+import hashlib
 import json
-import math
 import platform
 import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, replace
 from functools import cache, cached_property, lru_cache
 from importlib.metadata import version
-from typing import Any, ClassVar
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,13 +18,7 @@ import xarray as xr
 from torch import Tensor, nn
 
 from modecomb_viz import __version__
-from modecomb_viz.alignment import (
-    METHODS,
-    PERTURBATIONS,
-    Alignment,
-    align_modes,
-    perturb_alignment,
-)
+from modecomb_viz.alignment import Alignment, align_modes, perturb_alignment
 from modecomb_viz.checkpoints import ModeSet
 from modecomb_viz.data import Split, stratified
 from modecomb_viz.evaluation import (
@@ -39,21 +35,14 @@ from modecomb_viz.evaluation import (
     resolve_device,
 )
 from modecomb_viz.executor import Progress
-from modecomb_viz.hypercube import Combinations, check_granularity, check_law, sample_coefficients, segment
-from modecomb_viz.permutation import Params, check_strength
-from modecomb_viz.repair import REPAIRS, Repair, make_repair
+from modecomb_viz.hypercube import Combinations, segment
+from modecomb_viz.permutation import Params
+from modecomb_viz.repair import Repair, make_repair
 from modecomb_viz.results import label
+from modecomb_viz.sweep.journal import Journal
+from modecomb_viz.sweep.settings import Settings
 
-__all__ = [
-    "REFERENCES",
-    "LawSettings",
-    "Measurement",
-    "Step",
-    "Sweep",
-    "check_choice",
-    "check_count",
-    "last_dataset",
-]
+__all__ = ["QUANTITIES", "REFERENCES", "Measurement", "Step", "Sweep", "last_dataset", "with_threads"]
 
 #: What a sweep's generator yields: progress in between, a Dataset that is whole at its level.
 Step = Progress | xr.Dataset
@@ -70,126 +59,11 @@ _SAMPLED, _SAMPLE, _WORTH = 10, 64, 4
 #: Points that are evaluated in float32 as well where the precision is reduced.
 _CHECKED = 4
 
+#: Seconds of points that a journal writes at once, and how many are written one by one before; the last is timed.
+_BLOCK, _SINGLE = 2.0, 2
+
 #: What is measured, by quantity: ``[split, point]``.
 Found = dict[str, np.ndarray]
-
-
-def check_choice(name: str, value: object, allowed: Sequence[str]):
-    """ValueError unless the value is one of the allowed words."""
-    if value not in allowed:
-        raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {value!r}.")
-
-
-def check_count(name: str, value: int, low: int, high: int):
-    """ValueError unless the value is a whole number in [low, high]."""
-    if not isinstance(value, int) or not low <= value <= high:
-        raise ValueError(f"{name} must be a whole number from {low} to {high:,}, got {value!r}.")
-
-
-def check_finite(name: str, value: float):
-    """ValueError unless the value is a finite number."""
-    if not math.isfinite(value):
-        raise ValueError(f"{name} must be a finite number, got {value}.")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Sweep:
-    """The settings that every sweep takes. A sweep is a value: equal settings give equal results.
-
-    Attributes:
-        a: name of the mode at coefficient 0.
-        b: name of the mode at coefficient 1, whose units are permuted onto those of a.
-        alignment: method of :func:`~modecomb_viz.align`; "identity" for the naive combination.
-        perturbation: kind of the matching perturbation, "shuffle" or "noise".
-        strength: of the perturbation, in [0, 1]; a list adds the dimension ``strength``.
-        repair: what is repaired in every combined network: none, batchnorm, repair (REPAIR) or temperature.
-        repair_examples: number of training examples on which a repair measures.
-        splits: "test", "train" or both.
-        seed: of draws and random directions.
-        alignment_seed: of the order in which groups are matched.
-        perturbation_seed: of the units that are moved, or of the noise.
-        device: default: the GPU if there is one.
-        precision: "float32", "float64"; "tf32" (on a GPU) or "bfloat16" round the factors of products: the attribute
-            ``precision_error`` of the result says by how much that moved some of its points.
-        max_memory: bytes of weights, activations and shared results held at once; by default a share of what is free.
-        plan: forces how the evaluation is cut, such as ``{"strategy": "vmap"}``; the attribute ``plan`` of a result
-            replays it.
-
-    Raises:
-        ValueError: for any setting that is not allowed.
-    """
-
-    name: ClassVar[str]
-
-    a: str = "A"
-    b: str = "B"
-    alignment: str = "weight_matching"
-    perturbation: str = "shuffle"
-    strength: float | tuple[float, ...] = 0.0
-    repair: str = "none"
-    repair_examples: int = 512
-    splits: tuple[str, ...] = ("test",)
-    seed: int = 0
-    alignment_seed: int = 0
-    perturbation_seed: int = 0
-    device: str | None = None
-    precision: str = "float32"
-    max_memory: int | None = None
-    plan: dict[str, Any] = field(default_factory=dict)
-
-    def __post_init__(self):
-        check_choice("alignment", self.alignment, list(METHODS))
-        check_choice("perturbation", self.perturbation, list(PERTURBATIONS))
-        check_choice("repair", self.repair, list(REPAIRS))
-        check_count("repair_examples", self.repair_examples, 2, 1_000_000)
-        check_precision(self.precision)
-        for strength in self.strengths:
-            check_strength(strength)
-        check_plan(self.plan)
-        for name in ("seed", "alignment_seed", "perturbation_seed"):
-            check_count(name, getattr(self, name), 0, 2**31 - 1)
-        if isinstance(self.splits, str) or not self.splits:
-            raise ValueError(f"splits must be a list such as ('test',) or ('train', 'test'), got {self.splits!r}.")
-        for split in self.splits:
-            check_choice("splits", split, ("train", "test"))
-
-    @property
-    def strengths(self) -> tuple[float, ...]:
-        """The strengths as a tuple, also when there is one."""
-        return self.strength if isinstance(self.strength, tuple) else (self.strength,)
-
-    def steps(self, modes: ModeSet) -> Iterator[Step]:
-        """Compute: progress, and Datasets from coarse to fine; the last is the result."""
-        raise NotImplementedError
-
-    def recipe(self, modes: ModeSet) -> dict[str, Any]:
-        """Everything that is needed to compute the result again, ready for JSON."""
-        return {"sweep": self.name, "modes": modes.name, **asdict(self)}
-
-
-@dataclass(frozen=True, kw_only=True)
-class LawSettings:
-    """Settings of a law of coefficients.
-
-    Attributes:
-        distribution: constant, uniform, bernoulli, normal or beta.
-        parameters: of the law; what is not given takes the law's default.
-        granularity: what shares one coefficient: model, layer, unit or weight.
-    """
-
-    distribution: str = "bernoulli"
-    parameters: dict[str, float] = field(default_factory=dict)
-    granularity: str = "unit"
-
-    def __post_init__(self):
-        super().__post_init__()
-        check_granularity(self.granularity)
-        object.__setattr__(self, "parameters", check_law(self.distribution, self.parameters))
-
-    def draw(self, modes: ModeSet, first: int, n: int, seed: int):
-        """Draws ``first`` … of the law (see :func:`~modecomb_viz.sample_coefficients`)."""
-        law = {"granularity": self.granularity, **self.parameters}
-        return sample_coefficients(modes.spec, self.distribution, first=first, n=n, seed=seed, **law)
 
 
 @lru_cache(maxsize=32)
@@ -216,11 +90,14 @@ class Measurement:
 
     Args:
         sweep, modes: what is measured, on what.
-        total: points × splits that the whole run will evaluate.
+        journal: where evaluations are kept, and from where those are taken that it has.
+
+    Attributes:
+        total: points × splits that the whole run will evaluate; the sweep says it.
     """
 
-    def __init__(self, sweep: Sweep, modes: ModeSet, total: int):
-        self.sweep, self.modes, self.total = sweep, modes, total
+    def __init__(self, sweep: Settings, modes: ModeSet, journal: Journal | None = None):
+        self.sweep, self.modes, self.total, self._journal = sweep, modes, 0, journal
         self.device = resolve_device(sweep.device)
         self.dtype = check_precision(sweep.precision, self.device)
         self.done, self.seconds = 0, 0.0
@@ -228,14 +105,15 @@ class Measurement:
         self.model = _placed(modes.model, self.device, self.dtype)
         self.params_a = self.placed(modes.mode(sweep.a))
         split = self.splits[sweep.splits[0]]
+        known = journal.header.get("plan", {}) if journal else {}
+        forced, memory = (known, known["memory"]) if known else (sweep.plan, sweep.max_memory)
         self.plan: Plan = make_plan(
-            self.model,
-            self.params_a,
-            split,
-            max_memory=sweep.max_memory,
-            precision=sweep.precision,
-            **check_plan(sweep.plan),
+            self.model, self.params_a, split, max_memory=memory, precision=sweep.precision, **check_plan(forced)
         )
+        self._block: int | None = forced.get("block")
+        self._cuts, self._asked_to_cut = 0, journal is not None or self._block is not None
+        if journal and not known:
+            journal.note(plan=self._recorded_plan())
         self._precision_error: dict[str, float] = {}
         self.repair = self._prepare_repair() if sweep.repair != "none" else None
         self._engines: dict[tuple[int, str], tuple[Combinations, Engine]] = {}
@@ -323,20 +201,71 @@ class Measurement:
         counts: bool = True,
     ) -> Generator[Progress, None, Found]:
         values = {quantity: np.full((len(splits), len(coordinates)), np.nan) for quantity in quantities}
-        for row, split in enumerate(splits.values()):
-            steps = self._engine(family, split, plan).steps(coordinates, quantities)
-            measured = yield from self._timed(steps, len(coordinates) if counts else 0)
-            for quantity, tensor in measured.items():
-                values[quantity][row] = tensor.numpy()
+        for row, name in enumerate(splits):
+            found = yield from self._found(name, splits[name], family, coordinates, quantities, plan, counts=counts)
+            for quantity, of_points in found.items():
+                values[quantity][row] = of_points
         return values
 
     def logits(self, family: Combinations, coordinates: Tensor) -> Generator[Progress, None, dict[str, Tensor]]:
         """Per split ``[point, example, class]``, on the CPU."""
-        found = {}
+        logits = {}
         for name, split in self.splits.items():
-            steps = self._engine(family, split, self.plan).steps(coordinates, ("logits",))
-            found[name] = (yield from self._timed(steps, len(coordinates)))["logits"]
+            found = yield from self._found(name, split, family, coordinates, ("logits",), self.plan)
+            logits[name] = torch.from_numpy(found["logits"])
+        return logits
+
+    def _found(
+        self,
+        name: str,
+        split: Split,
+        family: Combinations,
+        coordinates: Tensor,
+        quantities: Sequence[str],
+        plan: Plan,
+        *,
+        counts: bool = True,
+    ) -> Generator[Progress, None, Found]:
+        """Quantities ``[point, …]`` of a family on one split: from the journal as far as it goes, the rest computed."""
+        blocks, start = [], 0
+        while start < len(coordinates):
+            part = coordinates[start : start + self._at_once(len(coordinates))]
+            asked = f"{name} {len(split.y)} {plan.precision} {' '.join(quantities)} {_fingerprint(part)}"
+            block = self._from_journal(asked, len(part), counts)
+            if block is None:
+                before = self.seconds
+                steps = self._engine(family, split, plan).steps(part, quantities)
+                measured = yield from self._timed(steps, len(part) if counts else 0)
+                block = {quantity: tensor.numpy() for quantity, tensor in measured.items()}
+                self._keep(asked, block, self.seconds - before)
+            blocks.append(block)
+            start += len(part)
+        return {quantity: np.concatenate([block[quantity] for block in blocks]) for quantity in quantities}
+
+    def _at_once(self, points: int) -> int:
+        """Points of the next block; the first ones are single while it is not known how long one takes."""
+        if not self._asked_to_cut:
+            return points
+        return 1 if self._cuts < _SINGLE or self._block is None else self._block
+
+    def _from_journal(self, asked: str, points: int, counts: bool) -> Found | None:
+        if self._journal is None or (taken := self._journal.taken(asked, (points,))) is None:
+            return None
+        found, seconds = taken
+        self._cuts += 1
+        self.seconds += seconds
+        self.done += points if counts else 0
         return found
+
+    def _keep(self, asked: str, block: Found, seconds: float):
+        """Write what was computed; after the first points, settle how many are written together."""
+        self._cuts += 1
+        if self._journal is None:
+            return
+        self._journal.put(asked, block, seconds)
+        if self._block is None and self._cuts >= _SINGLE:
+            self._block = max(1, int(_BLOCK / max(seconds, 1e-4)))
+            self._journal.note(plan=self._recorded_plan())
 
     def features(self, params: Params, layer: str) -> dict[str, Tensor]:
         """Per split ``[example, …]``: what a module gives in the network with these weights, on the CPU."""
@@ -401,20 +330,80 @@ class Measurement:
 
     def provenance(self) -> dict[str, Any]:
         """Recipe, content hashes, device, type, plan, versions and seconds of computing."""
-        hashes = self.modes.hashes
+        identity = {name: json.dumps(entry) for name, entry in _identity(self.sweep, self.modes).items()}
         return {
             "sweep": self.sweep.name,
-            "recipe": json.dumps(self.sweep.recipe(self.modes)),
-            "modes_hash": json.dumps({mode: hashes[mode] for mode in self.modes.params}),
-            "data_hash": json.dumps({split: hashes[split] for split in self.sweep.splits}),
-            "device": torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else platform.machine(),
+            **identity,
+            "device": _device_name(self.device),
             "device_type": self.device.type,
             "dtype": self.sweep.precision,
-            "plan": json.dumps({**asdict(self.plan), "threads": torch.get_num_threads()}),
-            "versions": json.dumps(_versions()),
+            "plan": json.dumps(self._recorded_plan()),
             "wall_time": self.seconds,
             **({"precision_error": json.dumps(self._precision_error)} if self._precision_error else {}),
         }
+
+    def _recorded_plan(self) -> dict[str, Any]:
+        """All that must be the same for the same bits."""
+        cut = {"block": self._block} if self._block else {}
+        return {**asdict(self.plan), "threads": torch.get_num_threads(), **cut}
+
+
+def _device_name(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
+
+
+def _fingerprint(coordinates: Tensor) -> str:
+    return hashlib.sha256(coordinates.contiguous().numpy().tobytes()).hexdigest()[:16]
+
+
+def _identity(sweep: Settings, modes: ModeSet) -> dict[str, dict[str, Any]]:
+    """What a run is: the same entries, the same result."""
+    hashes = modes.hashes
+    return {
+        "recipe": sweep.recipe(modes),
+        "modes_hash": {mode: hashes[mode] for mode in modes.params},
+        "data_hash": {split: hashes[split] for split in sweep.splits},
+        "versions": _versions(),
+    }
+
+
+class Sweep(Settings):
+    """Settings, and how they are computed."""
+
+    def steps(self, modes: ModeSet, journal: str | Path | None = None) -> Iterator[Step]:
+        """Compute: progress, and Datasets from coarse to fine; the last is the result.
+
+        Args:
+            journal: a file in which every evaluation is kept as soon as it is there. A run that finds its own journal
+                goes on from it, with the plan and the threads that it began with; on a CPU the result is the same to
+                the bit as that of a run that was not interrupted.
+
+        Raises:
+            ValueError: for a journal of another run.
+        """
+        with ExitStack() as stack:
+            kept = None
+            if journal is not None:
+                header = {**_identity(self, modes), "device": {"name": _device_name(resolve_device(self.device))}}
+                identity = json.loads(json.dumps(header))
+                kept = stack.enter_context(Journal.opened(journal, identity))
+                stack.enter_context(with_threads(kept.header.get("plan", {}).get("threads")))
+            yield from self.measure(Measurement(self, modes, kept))
+
+    def measure(self, run: Measurement) -> Iterator[Step]:
+        """What :meth:`steps` yields, by one run; sets its total first."""
+        raise NotImplementedError
+
+
+@contextmanager
+def with_threads(count: int | None) -> Iterator[None]:
+    """So many threads of torch; None leaves them."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def last_dataset(steps: Iterator[Step]) -> xr.Dataset:
