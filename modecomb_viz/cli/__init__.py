@@ -1,0 +1,35 @@
+"""The command line: ``modecomb …``. Every sweep takes the settings of its class, under the same names and defaults."""
+
+import sys
+
+import typer
+
+from modecomb_viz.cli import bench, modes, results, sweeps
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    help="Explore the hypercube between two trained, permutation-aligned networks.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    add_completion=False,
+)
+
+app.add_typer(modes.modes_app, name="modes")
+for _command in (modes.spec, modes.train, modes.align):
+    app.command()(_command)
+for _name in ("segment", "plane", "samples", "perturbation", "layers", "laws", "transitivity", "similarity"):
+    app.command(_name)(sweeps.sweep_command(_name))
+for _command in (results.report, results.show, results.rerun):
+    app.command()(_command)
+app.command("bench")(bench.measure)
+
+
+def main():
+    """Run the command line: a ValueError becomes one line on stderr and exit code 2."""
+    try:
+        app()
+    except ValueError as error:
+        typer.echo(f"error: {error}", err=True)
+        sys.exit(2)
