@@ -98,6 +98,108 @@ def perturbation(repeats=3):
     return _finish(dataset, "perturbation")
 
 
+def transitivity():
+    """Three pairs; barriers 1 naive, 0.02 direct, 0.05 through a third network, more with the strength."""
+    pairs, third = ["A–B", "A–C", "B–C"], {"A–B": "C", "A–C": "B", "B–C": "A"}
+    routes = ["naive", "direct", "through A", "through B", "through C", "universe"]
+    heights = {"naive": 1.0, "direct": 0.02, "universe": 0.03}
+    t = np.linspace(0, 1, 5)
+    loss = np.full((3, 3, 6, 5), np.nan)
+    errors = np.full((3, 3, 6), np.nan)
+    for i, pair in enumerate(pairs):
+        for j, route in enumerate(routes):
+            if route in heights or route == f"through {third[pair]}":
+                height = heights.get(route, 0.05) + np.array(STRENGTHS) * (route != "naive")
+                loss[:, i, j] = 0.1 + 4 * height[:, None] * t * (1 - t)
+                errors[:, i, j] = 0.0 if route == "direct" else 0.9
+    both, accuracy = _pair(loss)
+    dims = ("strength", "split", "pair", "route", "t")
+    dataset = xr.Dataset(
+        {"loss": (dims, both), "accuracy": (dims, accuracy), "cycle_error": (("strength", "pair", "route"), errors)},
+        {"strength": STRENGTHS, "split": SPLITS, "pair": pairs, "route": routes, "t": t},
+    )
+    return _finish(dataset, "transitivity", members=[])
+
+
+def similarity(draws=4):
+    """Networks on a line, 0.1 apart, A first; disagreement is their distance."""
+    names = ["A", "B", "midpoint", "C", "ensemble of A and B", *(f"draw {i}" for i in range(draws))]
+    place = np.arange(len(names)) / 10
+    table = np.abs(place[:, None] - place)
+    both = np.stack([table, 0.5 * table])
+    own = np.stack([0.1 + place / 2, 0.05 + place / 2])
+    known = np.array(names) != "ensemble of A and B"
+    weights = np.where(known[:, None] & known, table, np.nan)
+    functional = ("disagreement", "disagreement_share", "jensen_shannon", "error_overlap", "cka")
+    dims = ("split", "model", "other")
+    angle = np.where((place > 0)[:, None] & (place > 0), 45 * weights, np.nan)
+    together = np.stack([0.3 / np.arange(1, draws + 1)] * 2)
+    dataset = xr.Dataset(
+        {
+            **dict.fromkeys((*functional, "least_disagreement", "most_disagreement"), (dims, both)),
+            "weight_distance": (dims[1:], weights),
+            "weight_cosine": (dims[1:], 1 - weights),
+            "weight_angle": (dims[1:], angle),
+            "loss": (dims[:2], own),
+            "accuracy": (dims[:2], 1 - own),
+            "ensemble_loss": (("split", "k"), together),
+            "ensemble_accuracy": (("split", "k"), 1 - together),
+        },
+        {"split": SPLITS, "model": names, "other": names, "k": np.arange(1, draws + 1)},
+    )
+    settings = {"distribution": "bernoulli", "parameters": {"p": 0.5}, "granularity": "unit", "n": draws}
+    return _finish(dataset, "similarity", strength=0.0, layer="", **settings)
+
+
+def layers(count=8):
+    """Layer k rises by (k + 1)/10 with the square of t, more with the strength; its slope at A is k − 2."""
+    t = np.linspace(0, 1, 5)
+    rise = (np.arange(count) + 1)[:, None] / 10 * t**2
+    loss, accuracy = _pair(np.stack([0.1 + rise * (1 + s) for s in STRENGTHS]))
+    dims = ("strength", "split", "layer", "t")
+    slope = np.broadcast_to(np.arange(count) - 2.0, (3, 2, count)).copy()
+    dataset = xr.Dataset(
+        {"loss": (dims, loss), "accuracy": (dims, accuracy), "slope": (dims[:-1], slope)},
+        {"strength": STRENGTHS, "split": SPLITS, "layer": [f"block.{k}.conv" for k in range(count)], "t": t},
+    )
+    return _finish(dataset, "layers", base=0.0, points=5)
+
+
+def laws(distribution="normal"):
+    """Mean excess loss 0.36·deviation + strength over the worse end's 0.3; four draws 0.01 apart around it.
+
+    Beta laws of too large a deviation are missing; Bernoulli laws have one deviation, NaN, and that of their mean.
+    """
+    means, deviations = np.linspace(0, 1, 5), np.array([np.nan] if distribution == "bernoulli" else [0.0, 0.25, 0.5])
+    spread = 0.01 * np.array([-1.5, -0.5, 0.5, 1.5])
+    of_mean = np.sqrt(means * (1 - means))
+    sizes = of_mean[None] if distribution == "bernoulli" else np.repeat(deviations[:, None], 5, 1)
+    loss = 0.3 + 0.36 * sizes[..., None] + spread + np.array(STRENGTHS)[:, None, None, None]
+    if distribution == "beta":
+        loss[:, ~((sizes > 0) & (sizes**2 < of_mean**2))] = np.nan
+    test = np.stack([loss, loss], 1)
+    dims = ("strength", "split", "deviation", "mean", "sample")
+    ends = {"reference_loss": [0.1, 0.3, 0.25, 1.2], "reference_accuracy": [0.9, 0.7, 0.75, 0.3]}
+    dataset = xr.Dataset(
+        {
+            "loss": (dims, test),
+            "accuracy": (dims, np.exp(-test)),
+            **{k: (("strength", "split", "reference"), np.broadcast_to(v, (3, 2, 4)).copy()) for k, v in ends.items()},
+        },
+        {
+            "strength": STRENGTHS, "split": SPLITS, "deviation": deviations, "mean": means, "sample": np.arange(4),
+            "reference": REFERENCES,
+        },
+    )  # fmt: skip
+    settings = {"means": means.tolist(), "deviations": [0.0, 0.25, 0.5], "granularity": "unit", "n": 4}
+    return _finish(dataset, "laws", distribution=distribution, **settings)
+
+
+def all_sweeps():
+    """A result of every sweep."""
+    return [*everything(), laws(), layers(), transitivity(), similarity()]
+
+
 def everything():
     """What a standard report shows."""
     return [plane(), segment("identity"), segment(), samples(), perturbation()]

@@ -1,19 +1,28 @@
 """Plain Bokeh figures that are updated in place: live in the explorer, from JavaScript in a report."""
 
-from modecomb_viz.figures.base import Figure, Frame, Property
+from modecomb_viz.figures.base import Figure, Frame, Panels, Property
+from modecomb_viz.figures.laws import LawsFigure
+from modecomb_viz.figures.layers import LayersFigure
 from modecomb_viz.figures.maps import MapFigure, color_range, estimate_note
 from modecomb_viz.figures.perturbation import PerturbationFigure
 from modecomb_viz.figures.samples import SamplesFigure
 from modecomb_viz.figures.segments import SegmentFigure
+from modecomb_viz.figures.similarity import SimilarityFigure
+from modecomb_viz.figures.transitivity import TransitivityFigure
 
 __all__ = [
     "Figure",
     "Frame",
+    "LawsFigure",
+    "LayersFigure",
     "MapFigure",
+    "Panels",
     "PerturbationFigure",
     "Property",
     "SamplesFigure",
     "SegmentFigure",
+    "SimilarityFigure",
+    "TransitivityFigure",
     "color_range",
     "estimate_note",
 ]

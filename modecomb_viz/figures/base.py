@@ -7,14 +7,25 @@ applies frames from Python, a report from JavaScript; both show the same figure.
 from functools import cached_property
 from typing import Any, NamedTuple
 
+import numpy as np
 import xarray as xr
 from bokeh.model import Model
-from bokeh.models import ColumnDataSource, Range1d
+from bokeh.models import ColumnDataSource, LayoutDOM, Legend, LegendItem, Range1d
 from bokeh.plotting import figure
 
 from modecomb_viz.figures.looks import FONT, HEIGHT
 
-__all__ = ["Figure", "Frame", "Property", "check_shown", "make_figure", "range_properties"]
+__all__ = [
+    "Figure",
+    "Frame",
+    "Panels",
+    "Property",
+    "add_legend",
+    "check_shown",
+    "make_figure",
+    "padded_range",
+    "range_properties",
+]
 
 
 class Property(NamedTuple):
@@ -43,6 +54,11 @@ class Figure:
     figure: figure
     sources: dict[str, ColumnDataSource]
 
+    @property
+    def panels(self) -> list[LayoutDOM]:
+        """What is laid out side by side where there is space."""
+        return [self.figure]
+
     def frame(self, *args: Any, **options: Any) -> Frame:
         """The frame that shows the given results; changes nothing."""
         raise NotImplementedError
@@ -65,6 +81,29 @@ class Figure:
     def _shown(self) -> dict[tuple[str, str], Any]:
         """The values of the last frame, by model and property."""
         return {}
+
+
+class Panels(Figure):
+    """Several figures of one result, shown side by side.
+
+    Attributes:
+        parts: the figures by name; a source of one is called ``part.source``.
+    """
+
+    def __init__(self, **parts: Figure):
+        self.parts = parts
+        self.sources = {f"{name}.{key}": source for name, part in parts.items() for key, source in part.sources.items()}
+
+    @property
+    def panels(self) -> list[LayoutDOM]:
+        """Those of all parts."""
+        return [panel for part in self.parts.values() for panel in part.panels]
+
+    def frame(self, dataset: xr.Dataset, **options: Any) -> Frame:
+        """The frames of all parts, each given the same options."""
+        frames = {name: part.frame(dataset, **options) for name, part in self.parts.items()}
+        columns = {f"{name}.{key}": values for name, frame in frames.items() for key, values in frame.columns.items()}
+        return Frame(columns, tuple(shown for frame in frames.values() for shown in frame.properties))
 
 
 def check_shown(dataset: xr.Dataset, quantity: str, split: str, *, strength: bool = False):
@@ -107,3 +146,23 @@ def range_properties(view: Range1d, low: float, high: float) -> list[Property]:
     """A range, and what Reset goes back to."""
     ends = {"start": low, "reset_start": low, "end": high, "reset_end": high}
     return [Property(view, name, value) for name, value in ends.items()]
+
+
+def padded_range(values: list[np.ndarray], padding: float = 0.06) -> tuple[float, float]:
+    """A range that holds all finite values, with some space around them; (0, 1) where there are none."""
+    together = np.concatenate([np.ravel(part) for part in values]) if values else np.empty(0)
+    finite = together[np.isfinite(together)]
+    if not finite.size:
+        return 0.0, 1.0
+    low, high = float(finite.min()), float(finite.max())
+    space = padding * (high - low) or 0.01 * max(abs(high), 1e-3)
+    return low - space, high + space
+
+
+def add_legend(to: figure, items: list[LegendItem], **options: Any):
+    """A legend above the figure, in rows."""
+    legend = Legend(
+        items=items, orientation="horizontal", border_line_color=None, padding=0, margin=4, spacing=12,
+        label_text_font_size="12px", **options,
+    )  # fmt: skip
+    to.add_layout(legend, "above")

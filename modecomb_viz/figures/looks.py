@@ -9,11 +9,18 @@ __all__ = [
     "CURVES",
     "FONT",
     "HEIGHT",
+    "HIGHLIGHTS",
     "NAN_COLOR",
     "PALETTES",
+    "ROUTES",
+    "UNITS",
     "axis_label",
+    "interval",
     "number",
     "quantity_label",
+    "shortened",
+    "signed",
+    "spread",
     "ticks",
 ]
 
@@ -29,12 +36,24 @@ COLORS = {
     "B": "#D55E00",
     "midpoint": "#009E73",
     "naive midpoint": "#CC79A7",
+    "ensemble of A and B": "#E69F00",
     "draws": "#56B4E9",
     "text": "#333333",
 }
 
+#: Colours of the few that are picked out of many.
+HIGHLIGHTS = ("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+
 #: Curves of a segment: colour and dash.
 CURVES = {"naive": ("#CC79A7", "dashed"), "aligned": ("#009E73", "solid"), "perturbed": ("#E69F00", "solid")}
+
+#: Kinds of routes between two networks: colour and marker.
+ROUTES = {
+    "naive": ("#CC79A7", "circle"),
+    "direct": ("#009E73", "square"),
+    "universe": ("#E69F00", "triangle"),
+    "through": ("#0072B2", "hex"),
+}
 
 FONT = {
     "axis_label_text_font_style": "normal",
@@ -45,12 +64,12 @@ FONT = {
 #: Height of every figure in pixels: a figure without one collapses.
 HEIGHT = 340
 
-_UNITS = {"loss": "nats per example", "accuracy": "fraction"}
+UNITS = {"loss": "nats per example", "accuracy": "fraction"}
 
 
 def quantity_label(quantity: str, split: str) -> str:
     """For instance ``test loss [nats per example]``; the loss is the cross-entropy."""
-    return f"{split} {quantity} [{_UNITS[quantity]}]"
+    return f"{split} {quantity} [{UNITS[quantity]}]"
 
 
 def axis_label(coordinate: xr.DataArray) -> str:
@@ -68,6 +87,43 @@ def number(value: float) -> str:
     ('0.0551', '12.3', 'not a number')
     """
     return "not a number" if np.isnan(value) else f"{value:.3g}"
+
+
+def spread(middle: float, low: float, high: float) -> str:
+    """A value and the bounds of its interval or its range.
+
+    >>> spread(0.2, 0.1, 0.31)
+    '0.2 (0.1 to 0.31)'
+    """
+    return number(middle) if np.isnan([low, high]).any() else f"{number(middle)} ({number(low)} to {number(high)})"
+
+
+def signed(value: float) -> str:
+    """Three significant digits of a change, with its sign.
+
+    >>> signed(0.0167), signed(-0.5), signed(0.0)
+    ('+0.0167', '−0.5', '0')
+    """
+    return number(value) if np.isnan(value) or value == 0 else f"{value:+.3g}".replace("-", "−", 1)
+
+
+def interval(low: float, high: float) -> str:
+    """Two bounds as words.
+
+    >>> interval(0.01, 0.02), interval(float("nan"), 1.0)
+    ('0.01 to 0.02', 'none')
+    """
+    return "none" if np.isnan([low, high]).any() else f"{number(low)} to {number(high)}"
+
+
+def shortened(name: str, length: int = 28) -> str:
+    """A name of at most so many characters: the middle goes, because names of layers differ at their ends.
+
+    >>> shortened("features.denseblock4.denselayer16.conv2", 21)
+    'featu…selayer16.conv2'
+    """
+    start = length // 4
+    return name if len(name) <= length else f"{name[:start]}…{name[start + 1 - length :]}"
 
 
 def ticks(low: float, high: float) -> list[float]:

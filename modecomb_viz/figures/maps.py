@@ -12,12 +12,14 @@ from bokeh.models import (
     LinearColorMapper,
     LogColorMapper,
     LogTicker,
+    Ticker,
 )
+from bokeh.plotting import figure
 
 from modecomb_viz.figures.base import Figure, Frame, Property, check_shown, make_figure, range_properties
 from modecomb_viz.figures.looks import HEIGHT, NAN_COLOR, PALETTES, axis_label, number, quantity_label
 
-__all__ = ["MapFigure", "color_range", "estimate_note"]
+__all__ = ["MapFigure", "color_range", "draw_marks", "estimate_note", "make_color_bar", "mark_columns"]
 
 
 def color_range(values: np.ndarray) -> tuple[float, float]:
@@ -51,6 +53,37 @@ def estimate_note(dataset: xr.Dataset, quantity: str, split: str) -> str:
     return f"estimate{within}" + (f", unknown at {unknown}" if unknown else "")
 
 
+def make_color_bar(to: figure, mapper: LinearColorMapper, ticker: Ticker) -> ColorBar:
+    """A colour bar at the right of a figure; its title is left to the frames."""
+    bar = ColorBar(
+        color_mapper=mapper, ticker=ticker, width=14, title=" ", padding=6, title_text_font_style="normal",
+        title_text_font_size="12px", major_label_text_font_size="12px",
+    )  # fmt: skip
+    to.add_layout(bar, "right")
+    return bar
+
+
+def draw_marks(to: figure, source: ColumnDataSource):
+    """Named points over a map, from the columns of :func:`mark_columns`."""
+    to.scatter("u", "v", source=source, size=9, fill_color="white", line_color="black", line_width=1.5)
+    to.text(
+        "u", "v", "text", source=source, x_offset="dx", y_offset="dy", text_align="align", text_baseline="middle",
+        text_font_size="12px", text_color="white", background_fill_color="black", background_fill_alpha=0.65,
+        padding=3, border_radius=3,
+    )  # fmt: skip
+
+
+def mark_columns(marks: list[tuple[float, float, str]], middle: tuple[float, float]) -> dict[str, list[Any]]:
+    """Columns of points and their texts, which stand towards the middle of the map."""
+    columns: dict[str, list[Any]] = {name: [] for name in _EMPTY_MARKS}
+    for u, v, text in marks:
+        right, below = u > middle[0], v > middle[1]
+        row = u, v, text, -9 if right else 9, 14 if below else -14, "right" if right else "left"
+        for column, value in zip(columns.values(), row, strict=True):
+            column.append(value)
+    return columns
+
+
 class MapFigure(Figure):
     """An image of the plane with its named points; grid points are vertices, each at the centre of its cell.
 
@@ -65,35 +98,16 @@ class MapFigure(Figure):
         self._linear, self._log = LinearColorMapper(**mapper), LogColorMapper(**{**mapper, "low": 0.1})
         self._tickers = {False: BasicTicker(), True: LogTicker()}
         self._draw_image()
-        self._draw_marks()
+        draw_marks(self.figure, self.sources["marks"])
         self._recipe, self._chosen = "", (0.0, 1.0)
 
     def _draw_image(self):
         self._image = self.figure.image(
             "image", "x", "y", "dw", "dh", source=self.sources["image"], color_mapper=self._linear
         )
-        self._bar = ColorBar(
-            color_mapper=self._linear,
-            ticker=self._tickers[False],
-            width=14,
-            title=" ",
-            padding=6,
-            title_text_font_style="normal",
-            title_text_font_size="12px",
-            major_label_text_font_size="12px",
-        )
-        self.figure.add_layout(self._bar, "right")
+        self._bar = make_color_bar(self.figure, self._linear, self._tickers[False])
         self._hover = HoverTool(renderers=[self._image], tooltips=_TOOLTIPS)
         self.figure.add_tools(self._hover)
-
-    def _draw_marks(self):
-        source = self.sources["marks"]
-        self.figure.scatter("u", "v", source=source, size=9, fill_color="white", line_color="black", line_width=1.5)
-        self.figure.text(
-            "u", "v", "text", source=source, x_offset="dx", y_offset="dy", text_align="align", text_baseline="middle",
-            text_font_size="12px", text_color="white", background_fill_color="black", background_fill_alpha=0.65,
-            padding=3, border_radius=3,
-        )  # fmt: skip
 
     def update(self, dataset: xr.Dataset, *, quantity: str = "loss", split: str = "test", log_scale: bool = False):
         """Show a plane. A new recipe or another quantity chooses the colour range anew."""
@@ -172,19 +186,15 @@ def _image_columns(dataset: xr.Dataset, values: np.ndarray, errors: np.ndarray |
 
 
 def _mark_columns(dataset: xr.Dataset, values: np.ndarray, errors: np.ndarray | None) -> dict[str, list[Any]]:
-    """Marks with the value of their grid point, where they fall on one, ≈ if estimated; labels point inwards."""
-    columns: dict[str, list[Any]] = {name: [] for name in _EMPTY_MARKS}
+    """Marks with the value of their grid point, where they fall on one, ≈ if estimated."""
     u_middle, v_middle = ((axis.attrs["low"] + axis.attrs["high"]) / 2 for axis in (dataset.u, dataset.v))
+    marks = []
     for name, u, v in zip(dataset.mark.values, dataset.mark_u.values, dataset.mark_v.values, strict=True):
         i, j = np.abs(dataset.v.values - v).argmin(), np.abs(dataset.u.values - u).argmin()
         on_grid = np.isclose(dataset.v.values[i], v) and np.isclose(dataset.u.values[j], u)
         about = "" if errors is None or errors[i, j] == 0 else "≈ "
-        right, below = u > u_middle, v > v_middle
-        row = (u, v, f"{name}  {about}{number(values[i, j])}" if on_grid else str(name),
-               -9 if right else 9, 14 if below else -14, "right" if right else "left")  # fmt: skip
-        for column, value in zip(columns.values(), row, strict=True):
-            column.append(value)
-    return columns
+        marks.append((u, v, f"{name}  {about}{number(values[i, j])}" if on_grid else str(name)))
+    return mark_columns(marks, (u_middle, v_middle))
 
 
 def _notes(values: np.ndarray, high: float, estimate: str) -> str:

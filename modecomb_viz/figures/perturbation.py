@@ -5,11 +5,19 @@ from typing import Any
 import numpy as np
 import xarray as xr
 from bokeh.core.properties import value as literal
-from bokeh.models import ColumnDataSource, HoverTool, Legend, LegendItem
+from bokeh.models import ColumnDataSource, HoverTool, LegendItem
 
-from modecomb_viz.figures.base import Figure, Frame, Property, check_shown, make_figure, range_properties
+from modecomb_viz.figures.base import (
+    Figure,
+    Frame,
+    Property,
+    add_legend,
+    check_shown,
+    make_figure,
+    padded_range,
+    range_properties,
+)
 from modecomb_viz.figures.looks import COLORS, HEIGHT, axis_label, number, quantity_label
-from modecomb_viz.figures.segments import padded_range
 
 __all__ = ["PerturbationFigure"]
 
@@ -41,9 +49,7 @@ class PerturbationFigure(Figure):
             glyph = self.figure.line([0], [0], color=COLORS[name], line_width=2, visible=False)
             self._items[name] = LegendItem(label=name, renderers=[glyph])
         items = [LegendItem(label="perturbed midpoint, mean and range", renderers=perturbed), *self._items.values()]
-        legend = Legend(items=items, orientation="horizontal", ncols=3, border_line_color=None, padding=0, margin=4)
-        legend.label_text_font_size, legend.spacing = "12px", 12
-        self.figure.add_layout(legend, "above")
+        add_legend(self.figure, items, ncols=3)
 
     def frame(
         self, dataset: xr.Dataset, *, quantity: str = "loss", split: str = "test", strength: float | None = None

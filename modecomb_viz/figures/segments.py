@@ -5,24 +5,22 @@ from collections.abc import Mapping
 import numpy as np
 import xarray as xr
 from bokeh.core.properties import value as literal
-from bokeh.models import ColumnDataSource, HoverTool, Legend, LegendItem
+from bokeh.models import ColumnDataSource, HoverTool, LegendItem
 
-from modecomb_viz.figures.base import Figure, Frame, Property, check_shown, make_figure, range_properties
+from modecomb_viz.figures.base import (
+    Figure,
+    Frame,
+    Property,
+    add_legend,
+    check_shown,
+    make_figure,
+    padded_range,
+    range_properties,
+)
 from modecomb_viz.figures.looks import CURVES, HEIGHT, number, quantity_label
 from modecomb_viz.statistics import barriers
 
-__all__ = ["SegmentFigure", "padded_range"]
-
-
-def padded_range(values: list[np.ndarray], padding: float = 0.06) -> tuple[float, float]:
-    """A range that holds all finite values, with some space around them; (0, 1) where there are none."""
-    together = np.concatenate([np.ravel(part) for part in values]) if values else np.empty(0)
-    finite = together[np.isfinite(together)]
-    if not finite.size:
-        return 0.0, 1.0
-    low, high = float(finite.min()), float(finite.max())
-    space = padding * (high - low) or 0.01 * max(abs(high), 1e-3)
-    return low - space, high + space
+__all__ = ["SegmentFigure"]
 
 
 class SegmentFigure(Figure):
@@ -39,11 +37,7 @@ class SegmentFigure(Figure):
             self._items[name] = LegendItem(label=name, renderers=[line, dots], visible=False)
             tooltips = [("curve", name), ("t", "@t{0.000}"), ("value", "@value{0.0000}")]
             self.figure.add_tools(HoverTool(renderers=[dots], tooltips=tooltips))
-        legend = Legend(
-            items=list(self._items.values()), orientation="horizontal", border_line_color=None, padding=0, margin=4,
-            label_text_font_size="12px", spacing=14,
-        )  # fmt: skip
-        self.figure.add_layout(legend, "above")
+        add_legend(self.figure, list(self._items.values()))
 
     def frame(self, datasets: Mapping[str, xr.Dataset], *, quantity: str = "loss", split: str = "test") -> Frame:
         """Curves by name, among ``naive``, ``aligned`` and ``perturbed``, without the dimension ``strength``."""
