@@ -45,6 +45,8 @@ _PUBLIC = {
     "results": ["open", "recipe", "save"],
     "statistics": ["barriers", "embedding", "summary", "transitivity"],
     "plots": [
+        "plot_laws",
+        "plot_layers",
         "plot_perturbation",
         "plot_plane",
         "plot_samples",

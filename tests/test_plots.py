@@ -6,25 +6,44 @@ import holoviews as hv
 import numpy as np
 import pytest
 import synthetic
+from bokeh.plotting import figure
 from explained import explains
 
 import modecomb_viz as mc
 from modecomb_viz import plots
+from modecomb_viz.sweep import SWEEPS, last_dataset, make_sweep
 
 RESULTS = {
     "plane": synthetic.plane,
     "segment": synthetic.segment,
     "samples": synthetic.samples,
     "perturbation": synthetic.perturbation,
+    "laws": synthetic.laws,
+    "layers": synthetic.layers,
+    "transitivity": synthetic.transitivity,
+    "similarity": synthetic.similarity,
 }
 every = pytest.mark.parametrize("name", list(RESULTS))
+
+
+def figures_of(plot):
+    """The Bokeh figures of a plot, in the order in which they were made; tables are left out."""
+    return sorted(hv.render(plot, backend="bokeh").select({"type": figure}), key=lambda made: int(made.id[1:]))
+
+
+def test_every_plot_is_found_by_its_sweep():
+    assert plots.PLOTS.keys() == RESULTS.keys()
+    assert plots.PLOTS.keys() <= SWEEPS.keys()
+    for name, plot in plots.PLOTS.items():
+        assert plot is getattr(mc, f"plot_{name}")
 
 
 @every
 def test_all_plots_have_one_signature(name):
     parameters = list(inspect.signature(getattr(mc, f"plot_{name}")).parameters.values())
-    assert [p.name for p in parameters] == ["dataset", "quantity", "split"]
-    assert [p.kind for p in parameters[1:]] == [inspect.Parameter.KEYWORD_ONLY] * 2
+    assert [p.name for p in parameters[:3]] == ["dataset", "quantity", "split"]
+    assert {p.kind for p in parameters[1:]} == {inspect.Parameter.KEYWORD_ONLY}
+    assert all(p.default is not inspect.Parameter.empty for p in parameters[1:])
     assert f"plot_{name}" in plots.__all__
 
 
@@ -32,20 +51,24 @@ def test_all_plots_have_one_signature(name):
 @pytest.mark.parametrize("quantity", ["loss", "accuracy"])
 def test_every_plot_renders_with_labels_and_units(name, quantity):
     plot = getattr(mc, f"plot_{name}")(RESULTS[name](), quantity=quantity, split="train")
-    assert isinstance(plot, hv.HoloMap) == (name != "perturbation")
-    figure = hv.render(plot, backend="bokeh")
+    assert bool(plot.traverse(lambda part: part, [hv.HoloMap])) == (name not in ("perturbation", "similarity"))
     unit = {"loss": "[nats per example]", "accuracy": "[fraction]"}[quantity]
-    bars = [bar.title for bar in figure.right if hasattr(bar, "color_mapper")]
-    labels = [figure.xaxis[0].axis_label, figure.yaxis[0].axis_label, *bars]
-    assert any(f"train {quantity} {unit}" in str(label) for label in labels), labels
+    labels = []
+    for shown in figures_of(plot):
+        labels += [axis.axis_label for axis in (*shown.xaxis, *shown.yaxis)]
+        labels += [bar.title for bar in shown.right if hasattr(bar, "color_mapper")]
+    said = "error barrier D2" if (name, quantity) == ("transitivity", "accuracy") else quantity
+    said = "loss barrier D2" if (name, quantity) == ("transitivity", "loss") else said
+    assert any(f"train {said} {unit}" in str(label) for label in labels), labels
+    assert all(labels), labels
 
 
 @every
 def test_one_strength_needs_no_slider(name):
     dataset = RESULTS[name]()
-    if name != "perturbation":
+    if "strength" in dataset.dims and name != "perturbation":
         dataset = dataset.sel(strength=0.5, drop=True)
-    assert not isinstance(getattr(mc, f"plot_{name}")(dataset), hv.HoloMap)
+    assert not getattr(mc, f"plot_{name}")(dataset).traverse(lambda part: part, [hv.HoloMap])
 
 
 def test_plane_is_an_image_with_its_marks():
@@ -76,38 +99,85 @@ def test_bad_arguments_are_explained(name):
         plot(dataset.drop_attrs())
 
 
-@pytest.fixture(scope="module")
-def laboratory(digits):
-    """Small results of the sweeps over many networks."""
-    return {
-        "transitivity": mc.sweep_transitivity(digits, points=3),
-        "similarity": mc.sweep_similarity(digits, n=3),
-    }
+def at(dataset, strength=0.0):
+    return dataset.sel(strength=strength, drop=True)
 
 
-def test_transitivity_shows_every_pair_on_its_routes(laboratory):
-    plot = mc.plot_transitivity(laboratory["transitivity"])
-    assert [layer.label for layer in plot] == ["A–B", "A–C", "B–C"]
-    assert [len(layer) for layer in plot] == [4, 4, 4]
-    figure = hv.render(plot, backend="bokeh")
-    assert "test loss barrier, D2 [nats per example]" in figure.yaxis[0].axis_label
-    assert list(figure.x_range.factors)[:2] == ["naive", "direct"]
-    assert (
-        "error barrier"
-        in hv.render(mc.plot_transitivity(laboratory["transitivity"], quantity="accuracy")).yaxis[0].axis_label
-    )
-    with explains("sweep_transitivity", "sweep_similarity"):
-        mc.plot_transitivity(laboratory["similarity"])
+def test_transitivity_shows_every_pair_on_its_routes():
+    barriers, strays = mc.plot_transitivity(at(synthetic.transitivity()))
+    kinds = ["naive", "direct", "universe", "through a third network"]
+    assert [layer.label for layer in barriers] == [layer.label for layer in strays] == kinds
+    assert [len(layer) for layer in barriers] == [3, 3, 3, 3]
+    (direct,) = (layer for layer in barriers if layer.label == "direct")
+    np.testing.assert_allclose(direct["barrier"], 0.02)
+    np.testing.assert_allclose(direct["x"] if "x" in direct else direct["position"], np.arcsinh(2))
+    left, right = figures_of(barriers + strays)
+    assert left.xaxis[0].axis_label == "test loss barrier D2 [nats per example], logarithmic above 0.01"
+    assert right.xaxis[0].axis_label == "units brought elsewhere [fraction]"
+    error = mc.plot_transitivity(at(synthetic.transitivity()), quantity="accuracy", definition="D4")
+    assert figures_of(error)[0].xaxis[0].axis_label.startswith("test error barrier D4 [fraction]")
+    dataset = at(synthetic.transitivity()).copy(deep=True)
+    dataset.loss[0, 0, 1, 2] = np.nan
+    assert [layer.label for layer in mc.plot_transitivity(dataset).values()[0]][-1] == "not a number"
+    with explains("definition must be one of D1, D2, D3, D4"):
+        mc.plot_transitivity(dataset, definition="E")
 
 
-def test_similarity_shows_diversity_against_accuracy_and_an_embedding(laboratory):
-    plane, together = mc.plot_similarity(laboratory["similarity"])
-    assert {layer.label for layer in plane} == {"draws", "A", "B", "C", "midpoint", "ensemble of A and B"}
+def test_similarity_shows_diversity_against_accuracy_an_embedding_ensembles_and_measures():
+    plane, together, table, ensemble = mc.plot_similarity(synthetic.similarity())
+    names = {"draws", "A", "B", "other networks", "midpoint", "ensemble of A and B"}
+    assert {layer.label for layer in plane if layer.label} == {*names, "what the error rates allow"}
+    assert {layer.label for layer in together if layer.label} == names
     (draws,) = (layer for layer in plane if layer.label == "draws")
-    assert len(draws) == 3
-    figure = hv.render(plane, backend="bokeh")
-    assert "from A [fraction]" in figure.xaxis[0].axis_label
-    assert "test accuracy [fraction]" in figure.yaxis[0].axis_label
-    assert len(list(together)) == len(list(plane))
+    assert list(draws["network"]) == ["draw 0", "draw 1", "draw 2", "draw 3"]
+    left, _, right = figures_of(plane + together + ensemble)
+    assert left.xaxis[0].axis_label == "disagreement [fraction], from A"
+    assert left.yaxis[0].axis_label == right.yaxis[0].axis_label == "test accuracy [fraction]"
+    rows = dict(zip(zip(table["measure"], table["networks (pairs)"], strict=True), table["mean (range)"], strict=True))
+    assert rows["examples with different labels [fraction]", "draws – A (4)"] == "0.65 (0.5 to 0.8)"
+    assert ("cosine of the weights [fraction]", "ensemble – A, B (2)") not in rows
     with explains("measure must be one of disagreement"):
-        mc.plot_similarity(laboratory["similarity"], measure="cka")
+        mc.plot_similarity(synthetic.similarity(), measure="cka")
+
+
+def test_layers_pick_out_those_that_move_most():
+    changes, slopes, curves = mc.plot_layers(at(synthetic.layers()))
+    labels = [layer.label for layer in curves]
+    assert labels == ["2 other layers", *(f"block.{k}.conv" for k in (7, 6, 5, 4, 3, 2))]
+    _, spread, change, barrier = changes
+    np.testing.assert_allclose(change["change"], np.arange(1, 9) / 10)
+    np.testing.assert_allclose(barrier["change"], 0, atol=1e-12)
+    assert len(spread) == 8
+    np.testing.assert_allclose(slopes.values()[2]["slope"], np.arange(8) - 2.0)
+    few = mc.plot_layers(at(synthetic.layers(2))).values()[2]
+    assert [layer.label for layer in few] == ["block.1.conv", "block.0.conv"]
+
+
+def test_laws_are_a_map_or_a_curve():
+    overlay = mc.plot_laws(at(synthetic.laws()), epsilon=0.15)
+    cells, line = overlay.values()[:2]
+    assert isinstance(cells, hv.Rectangles)
+    np.testing.assert_allclose(cells["value"].reshape(3, 5)[:, 0], [0, 0.09, 0.18], atol=1e-12)
+    assert len(line) == 5
+    share = mc.plot_laws(at(synthetic.laws("beta")), statistic="share").values()[0]
+    assert np.isnan(share["value"]).sum() == 12
+    curve = mc.plot_laws(at(synthetic.laws("bernoulli")))
+    assert [layer.label for layer in curve] == ["draws", "95 % interval over draws", "mean", "ε = 0.1 nat"]
+    assert [layer.label for layer in mc.plot_laws(at(synthetic.laws("bernoulli")), statistic="share")] == [
+        "95 % interval over draws",
+        "share",
+    ]
+    with explains("statistic must be one of mean, share", "'median'"):
+        mc.plot_laws(at(synthetic.laws()), statistic="median")
+
+
+@pytest.mark.parametrize("name", [pytest.param("transitivity", marks=pytest.mark.slow), "similarity", "layers", "laws"])
+def test_real_results_are_drawn(digits, name):
+    settings = {
+        "transitivity": {"points": 3},
+        "similarity": {"n": 3},
+        "layers": {"points": 3},
+        "laws": {"n": 2, "means": (0.25, 0.75), "deviations": (0.0, 0.5)},
+    }[name]
+    dataset = last_dataset(make_sweep(name, settings).steps(digits))
+    assert figures_of(plots.PLOTS[name](dataset))

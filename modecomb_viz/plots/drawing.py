@@ -1,0 +1,42 @@
+"""What all plots share: their checks, their sizes, and the slider over strengths."""
+
+from collections.abc import Callable
+
+import holoviews as hv
+import xarray as xr
+
+from modecomb_viz.figures.looks import axis_label
+from modecomb_viz.results import recipe
+
+__all__ = ["SIZE", "WIDE", "check_plot", "load_backend", "over_strengths"]
+
+SIZE = {"width": 480, "height": 360}
+WIDE = {"width": 640, "height": 360}
+
+
+def load_backend():
+    """Bokeh as the backend of HoloViews, unless one was loaded."""
+    if not hv.extension._loaded:
+        hv.extension("bokeh", logo=False)
+
+
+def over_strengths(dataset: xr.Dataset, draw: Callable[[xr.Dataset], hv.core.Dimensioned]) -> hv.core.Dimensioned:
+    """The drawing itself, or a HoloMap with a slider over the dimension ``strength``."""
+    load_backend()
+    if "strength" not in dataset.dims:
+        return draw(dataset)
+    frames = {
+        strength: draw(dataset.sel(strength=strength, drop=True)) for strength in dataset.strength.values.tolist()
+    }
+    return hv.HoloMap(frames, kdims=[hv.Dimension("strength", label=axis_label(dataset.strength))])
+
+
+def check_plot(dataset: xr.Dataset, sweep: str, quantity: str, split: str):
+    """ValueError unless the dataset comes from the sweep and has the quantity and the split."""
+    made = recipe(dataset)["sweep"]
+    if made != sweep:
+        raise ValueError(f"plot_{sweep} draws the result of sweep_{sweep}; this dataset comes from sweep_{made}.")
+    if quantity not in ("loss", "accuracy"):
+        raise ValueError(f"quantity must be 'loss' or 'accuracy', got {quantity!r}.")
+    if split not in dataset.split.values:
+        raise ValueError(f"split must be one of {', '.join(map(str, dataset.split.values))}, got {split!r}.")
