@@ -31,7 +31,7 @@ def test_rooms_import_downwards_only():
         ("statistics", "from modecomb_viz.evaluation import evaluate"),
         ("alignment", "import modecomb_viz.training"),
         ("state", "import panel"),
-        ("report", "import holoviews"),
+        ("report/page", "import holoviews"),
         ("sweep/plane", "import bokeh"),
     ],
 )

@@ -1,5 +1,6 @@
 """The report: whole, escaped, small, and rendered without Panel."""
 
+import json
 import re
 import shlex
 import subprocess
@@ -14,29 +15,117 @@ from bokeh.models import Range1d
 from explained import explains
 
 import modecomb_viz as mc
-from modecomb_viz import report
 from modecomb_viz.cli import app
 from modecomb_viz.report import SIZE_BUDGET, render
+from modecomb_viz.report.controls import choices_of, picture_frames
+from modecomb_viz.report.page import PICTURES, pictures_of
+from modecomb_viz.report.picture import Table
+from modecomb_viz.report.points import curves_of
+from modecomb_viz.report.recipes import recipe_table, told_apart
 from modecomb_viz.sweep import last_dataset, make_sweep
+
+
+def sections(html):
+    """Names and headings of the sections of a page."""
+    return re.findall(r'<section id="([\w-]+)"[^>]*>\s*<h2>(.*?)</h2>', html)
+
+
+def retold(dataset, **settings):
+    """The dataset as if it came from another recipe."""
+    return dataset.assign_attrs(recipe=json.dumps(mc.recipe(dataset) | settings))
+
+
+def at(dataset, strength=0.0):
+    return dataset.sel(strength=strength, drop=True)
 
 
 @pytest.fixture(scope="module")
 def html(tmp_path_factory):
     path = tmp_path_factory.mktemp("report") / "report.html"
-    return mc.save_report(synthetic.everything(), path, title='A <b>bold</b> "title"').read_text()
+    return mc.save_report(synthetic.all_sweeps(), path, title='A <b>bold</b> "title"').read_text()
 
 
-def test_all_four_pictures_and_their_recipes_are_there(html):
-    assert re.findall(r'<section id="(\w+)">', html) == ["map", "segment", "distribution", "perturbation"]
-    assert html.count("<details>") == 5
-    assert "mc.sweep_plane(" in html
+def test_pictures_of_all_sweeps_and_their_recipes_are_there(html):
+    names = ["map", "segment", "distribution", "perturbation", "laws", "layers", "transitivity", "similarity"]
+    assert [name for name, _ in sections(html)] == names
+    assert html.count("<summary>Recipe of") == 9
+    assert html.count("<summary>Table of the numbers") == 6
+    assert html.count('<p class="sentence">') == 8
+    assert html.count("the slider does not move it") == 1
+    for sweep in PICTURES:
+        assert f"mc.sweep_{sweep}(" in html
     assert "mc.open_modes(&#39;synthetic &lt;i&gt;&#39;)" in html
+
+
+def test_every_picture_says_numbers_and_has_a_frame_for_every_choice():
+    datasets = synthetic.all_sweeps()
+    choices = choices_of(datasets)
+    assert choices == ([0.0, 0.5, 1.0], ["loss", "accuracy"], ["test", "train"])
+    said = {}
+    for picture in pictures_of(datasets):
+        frames = picture_frames(picture, choices)
+        assert len(frames) == 12
+        assert len({id(frame) for frame in frames}) == (12 if picture.follows else 4)
+        assert len({tuple((p.model.id, p.name) for p in frame.properties) for frame in frames}) == 1
+        texts = [p.value for frame in frames for p in frame.properties if p.model is picture.numbers]
+        assert len(texts) == 12
+        said[picture.name] = texts[0]
+        for frame in frames:
+            picture.figure.apply(frame)
+    assert said["transitivity"].startswith(
+        "D2 barrier, mean over pairs: naive 1 · direct 0.02 · through a third network"
+    )
+    assert said["transitivity"].endswith("costs 0.03 more and keeps 97% of what alignment gains")
+    assert said["similarity"].startswith("disagreement with A: draws 0.65 (0.5 to 0.8) · networks trained apart")
+    assert said["layers"].startswith("largest changes by a swap: block.7.conv +0.8 · block.6.conv +0.7")
+    assert said["laws"].startswith(
+        "10 of 15 laws have a mean excess of at most 0.1 nat · the highest, 0.18 nats, at mean 0"
+    )
+
+
+def test_tables_have_intervals():
+    datasets = [at(synthetic.laws()), at(synthetic.samples()), at(synthetic.transitivity())]
+    tables = {picture.name: picture.shown((0.0, "loss", "test")).table for picture in pictures_of(datasets)}
+    assert tables["laws"].head[3] == "95 % over draws"
+    low, high = map(float, tables["laws"].rows[-1][3].split(" to "))
+    assert low < float(tables["laws"].rows[-1][2]) == 0.18 < high
+    assert tables["distribution"].head == ("excess loss over the worse end", "nats", "95 % over draws")
+    assert [row[0] for row in tables["distribution"].rows][:2] == ["mean", "5% quantile"]
+    assert ("direct", "0.02 (0.02 to 0.02)", "0.0%", "3") in tables["transitivity"].rows
+
+
+def test_laws_of_one_deviation_are_reported_as_a_curve():
+    html = render([at(synthetic.laws("bernoulli")), at(synthetic.laws("beta"))], "laws")
+    assert sections(html) == [
+        ("laws", "Combinability of a family of laws: bernoulli"),
+        ("laws-2", "Combinability of a family of laws: beta"),
+    ]
+    assert html.count("The curve goes over the means") == 1
+    assert html.count("Every cell is one law") == 1
 
 
 def test_nothing_reaches_the_page_unescaped(html):
     assert "A &lt;b&gt;bold&lt;/b&gt; &#34;title&#34;" in html
     assert "<b>bold" not in html
     assert "synthetic <i>" not in html
+
+
+def test_names_from_a_file_are_text():
+    evil = "</script><img src=x onerror=alert(1)>"
+    layers = at(synthetic.layers(3)).assign_coords(layer=[evil, "b", "c"])
+    transitivity = at(synthetic.transitivity()).assign_coords(pair=[evil, "A–C", "B–C"])
+    similarity = synthetic.similarity()
+    names = [evil if name == "C" else name for name in similarity.model.values.tolist()]
+    similarity = similarity.assign_coords(model=names, other=names)
+    laws = retold(at(synthetic.laws("bernoulli")), granularity=evil, modes=evil)
+    html = render([layers, transitivity, similarity, laws, retold(laws, modes="other")], "names")
+    assert "<img src=x" not in html
+    assert "</script><img" not in html
+    assert len(sections(html)) == 5
+    assert Table(("<i>",), [(evil,)]).html() == (
+        "<table><thead><tr><th>&lt;i&gt;</th></tr></thead><tbody>"
+        "<tr><td>&lt;/script&gt;&lt;img src=x onerror=alert(1)&gt;</td></tr></tbody></table>"
+    )
 
 
 def test_it_loads_nothing(html):
@@ -56,6 +145,11 @@ def test_a_realistic_report_keeps_the_budget(tmp_path):
     grown = [
         d.interp(strength=strengths, kwargs={"fill_value": "extrapolate"}) if "strength" in d.dims else d
         for d in datasets
+    ]
+    others = [synthetic.laws(), synthetic.layers(22), synthetic.transitivity(), synthetic.similarity(16)]
+    grown += [
+        d.interp(strength=strengths, kwargs={"fill_value": "extrapolate"}) if "strength" in d.dims else d
+        for d in others
     ]
     path = mc.save_report([*grown, synthetic.perturbation(5)], tmp_path / "report.html")
     assert 500_000 < path.stat().st_size <= SIZE_BUDGET
@@ -78,9 +172,56 @@ mc.save_report(synthetic.everything(), sys.argv[1], title="beside panel")
 
 def test_any_subset_will_do():
     alone = render([synthetic.segment("identity")], "one")
-    assert re.findall(r'<section id="(\w+)">', alone) == ["segment"]
+    assert sections(alone) == [("segment", "Segment from A to B")]
+
+
+def test_results_of_one_sweep_are_all_drawn_and_told_apart():
     two_maps = render([synthetic.plane(5), synthetic.plane(9)], "two")
-    assert two_maps.count('<section id="map') == 2
+    assert sections(two_maps) == [("map", "Loss map: resolution 5"), ("map-2", "Loss map: resolution 9")]
+    samples, other = synthetic.samples(), retold(synthetic.samples(), distribution="normal", parameters={"mean": 0.5})
+    assert [heading for _, heading in sections(render([samples, other], "two"))] == [
+        "Distribution over draws: bernoulli, p 0.5",
+        "Distribution over draws: normal, mean 0.5",
+    ]
+    layers = [synthetic.layers(3), retold(synthetic.layers(4), modes="another set")]
+    html = render(layers, "two")
+    assert [heading for _, heading in sections(html)] == [
+        "Which layers matter: synthetic &lt;i&gt;",
+        "Which layers matter: another set",
+    ]
+    assert "Recipe of layers: another set" in html
+
+
+def test_what_tells_results_apart():
+    one = synthetic.layers(3)
+    assert told_apart([one]) == [""]
+    assert told_apart([one, one]) == ["result 1", "result 2"]
+    assert told_apart([one, retold(one, seed=1)]) == ["seed None", "seed 1"]
+    assert told_apart([one, retold(one, seed=1, base=0.5)]) == ["base 0", "base 0.5"]
+    again = one.assign_attrs(modes_hash='{"A": "1"}')
+    assert told_apart([one, again]) == ["modes hash None", "modes hash A 1"]
+    assert told_apart([one, again, retold(again, base=1.0)]) == [
+        "base 0, modes hash None", "base 0, modes hash A 1", "base 1, modes hash A 1",
+    ]  # fmt: skip
+
+
+def test_segments_share_a_picture_where_they_join_the_same_networks():
+    naive, aligned = synthetic.segment("identity"), synthetic.segment()
+    other = retold(aligned, alignment="activation_matching")
+    another = [retold(dataset, modes="another set") for dataset in (naive, aligned)]
+    groups = [picture.datasets for picture in pictures_of([naive, aligned, other, *another])]
+    assert [[mc.recipe(d)["alignment"] for d in group] for group in groups] == [
+        ["weight_matching", "identity"], ["activation_matching", "identity"], ["weight_matching", "identity"],
+    ]  # fmt: skip
+    assert [mc.recipe(group[-1])["modes"] for group in groups] == ["synthetic <i>", "synthetic <i>", "another set"]
+    assert [len(picture.datasets) for picture in pictures_of([naive, naive])] == [1, 1]
+    strengths = [aligned.sel(strength=s) for s in (0.0, 0.5)]
+    assert [len(picture.datasets) for picture in pictures_of([*strengths, naive])] == [3]
+
+
+def test_a_sweep_without_a_picture_is_explained():
+    with explains("no picture of the result of sweep_dance", "plane, segment, samples"):
+        render([retold(synthetic.segment(), sweep="dance")], "unknown")
 
 
 def test_real_results_with_points_that_are_no_numbers(batchnorm):
@@ -104,10 +245,10 @@ def test_bad_input_is_explained(tmp_path):
 
 
 def test_the_first_picture_has_the_axes_of_all_strengths():
-    datasets = synthetic.everything()
-    choices = report._choices(datasets)
-    for picture in report._pictures(datasets):
-        frames = report._frames(picture, choices)
+    datasets = synthetic.all_sweeps()
+    choices = choices_of(datasets)
+    for picture in pictures_of(datasets):
+        frames = picture_frames(picture, choices)
         ranges = [
             [(p.model.id, p.name, p.value) for p in frame.properties if isinstance(p.model, Range1d)]
             for frame in frames[:: len(choices[1]) * len(choices[2])]
@@ -118,19 +259,19 @@ def test_the_first_picture_has_the_axes_of_all_strengths():
 def test_segments_are_named_by_their_strength():
     many = synthetic.segment()
     one = many.sel(strength=0.5)
-    assert set(report._curves(synthetic.segment("identity"), 0.5)) == {"naive"}
-    assert set(report._curves(many, 0.0)) == {"aligned"}
-    assert set(report._curves(many, 0.5)) == {"aligned", "perturbed"}
-    assert set(report._curves(many.sel(strength=[0.5, 1.0]), 0.5)) == {"perturbed"}
-    assert set(report._curves(one, 0.0)) == {"perturbed"}
-    assert set(report._curves(many.sel(strength=0.0), 0.0)) == {"aligned"}
-    with explains("two of the segments are both the naive one", "leave the other out"):
-        render([synthetic.segment("identity")] * 2, "twice")
+    assert set(curves_of(synthetic.segment("identity"), 0.5)) == {"naive"}
+    assert set(curves_of(many, 0.0)) == {"aligned"}
+    assert set(curves_of(many, 0.5)) == {"aligned", "perturbed"}
+    assert set(curves_of(many.sel(strength=[0.5, 1.0]), 0.5)) == {"perturbed"}
+    assert set(curves_of(one, 0.0)) == {"perturbed"}
+    assert set(curves_of(many.sel(strength=0.0), 0.0)) == {"aligned"}
 
 
 def test_strengths_that_differ_are_explained():
     with explains("different perturbation strengths", "plane 0, 0.5, 1", "samples 0, 1", "same strength="):
         render([synthetic.plane(5), synthetic.samples().sel(strength=[0.0, 1.0])], "mixed")
+    with explains("plane 0, 0.5, 1; plane 0, 1"):
+        render([synthetic.plane(5), synthetic.plane(5).sel(strength=[0.0, 1.0])], "mixed")
 
 
 SETTINGS = {
@@ -138,6 +279,9 @@ SETTINGS = {
     "segment": {"points": 3, "start": -0.5, "alignment": "identity", "max_memory": 10**9},
     "samples": {"n": 2, "distribution": "normal", "parameters": {"std": 0.1, "clip": 1.0}, "splits": ["train", "test"]},
     "perturbation": {"strength": [0.0, 1.0], "repeats": 1, "perturbation": "noise"},
+    "layers": {"points": 2, "base": 0.5},
+    "laws": {"means": (-0.25, 0.5), "deviations": (0.0, 0.5), "n": 2, "granularity": "layer"},
+    "similarity": {"n": 2, "layer": "fc2"},
 }
 
 
@@ -148,7 +292,7 @@ def test_python_and_command_line_compute_the_recipe_again(sweep, tmp_path):
     if "z" in settings:
         settings = {**settings, "z": list(modes.spec.layer_names[:1])}
     dataset = last_dataset(make_sweep(sweep, settings).steps(modes))
-    table = report._recipe_table(dataset)
+    table = recipe_table(dataset)
     code = table["code"].replace("mc.sweep", "again = mc.sweep")
     scope = {}
     exec(code, scope)

@@ -1,0 +1,104 @@
+"""What a section of the report shows: a figure, a line of numbers, a table; for every setting of the controls."""
+
+from collections.abc import Sequence
+from typing import ClassVar, NamedTuple
+
+import xarray as xr
+from bokeh.models import Div
+from markupsafe import Markup, escape
+
+from modecomb_viz.figures import Figure, Frame, Property
+
+__all__ = ["Choice", "Picture", "Shown", "Table", "at"]
+
+#: What one setting of the controls chooses: strength, quantity, split.
+Choice = tuple[float, str, str]
+
+
+class Table(NamedTuple):
+    """Words in rows under a head."""
+
+    head: tuple[str, ...]
+    rows: list[tuple[str, ...]]
+
+    def html(self) -> Markup:
+        """The table as HTML; every cell is escaped."""
+
+        def line(tag: str, cells: Sequence[str]) -> Markup:
+            return Markup("<tr>{}</tr>").format(
+                Markup("").join(Markup("<{0}>{1}</{0}>").format(Markup(tag), escape(cell)) for cell in cells)
+            )
+
+        body = Markup("").join(line("td", row) for row in self.rows)
+        return Markup("<table><thead>{}</thead><tbody>{}</tbody></table>").format(line("th", self.head), body)
+
+
+class Shown(NamedTuple):
+    """A picture at one choice."""
+
+    frame: Frame
+    numbers: str
+    table: Table | None = None
+
+
+#: Bokeh draws the table where the style of the page does not reach.
+_TABLE_STYLE = """
+:host { overflow: auto; max-height: 420px; }
+table { border-collapse: collapse; font-size: 13px; }
+th, td { text-align: left; padding: 2px 14px 2px 0; border-bottom: 1px solid #eee; vertical-align: top; }
+td { white-space: nowrap; }
+th { font-weight: 600; position: sticky; top: 0; background: #fff; }
+td { font-variant-numeric: tabular-nums; }
+"""
+
+
+class Picture:
+    """A section of the report.
+
+    Attributes:
+        name, heading, sentence: of the sweep; ``sentence`` says what the figure shows and how to read it.
+        wide: whether it takes the whole width of the page.
+        panel: pixels that each part of the figure needs; where there is less they stand below each other.
+        figure: drawn once, then shown frame by frame.
+        datasets: what it shows.
+        numbers: the line of numbers.
+        table: more numbers, with intervals; empty where there are none.
+    """
+
+    name: ClassVar[str]
+    heading: ClassVar[str]
+    sentence: ClassVar[str]
+    wide: ClassVar[bool] = False
+    panel: ClassVar[int] = 350
+
+    def __init__(self, figure: Figure, datasets: list[xr.Dataset]):
+        self.figure, self.datasets = figure, datasets
+        style = {"font-size": "13px"}
+        self.numbers = Div(text=" ", render_as_text=True, disable_math=True, sizing_mode="stretch_width", styles=style)
+        self.table = Div(text=" ", disable_math=True, sizing_mode="stretch_width", stylesheets=[_TABLE_STYLE])
+
+    @property
+    def follows(self) -> bool:
+        """Whether the slider over strengths moves it."""
+        return any("strength" in dataset.dims for dataset in self.datasets)
+
+    @property
+    def has_table(self) -> bool:
+        """Whether there is a table; known once a frame was applied."""
+        return bool(self.table.text.strip())
+
+    def shown(self, choice: Choice) -> Shown:
+        """Figure, numbers and table for one choice."""
+        raise NotImplementedError
+
+    def frame(self, choice: Choice) -> Frame:
+        """Columns and properties for one choice, the numbers and the table included."""
+        frame, numbers, table = self.shown(choice)
+        html = str(table.html()) if table else " "
+        words = Property(self.numbers, "text", numbers), Property(self.table, "text", html)
+        return frame._replace(properties=(*frame.properties, *words))
+
+
+def at(dataset: xr.Dataset, strength: float) -> xr.Dataset:
+    """The Dataset at one strength; one that was computed at a single strength is shown at all of them."""
+    return dataset.sel(strength=strength, method="nearest", drop=True) if "strength" in dataset.dims else dataset

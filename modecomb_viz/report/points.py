@@ -1,0 +1,147 @@
+"""Pictures of points of the hypercube: planes, segments, draws of a law, a perturbed matching."""
+
+import numpy as np
+import xarray as xr
+
+from modecomb_viz.figures import color_range
+from modecomb_viz.figures.looks import CURVES, interval, number, spread
+from modecomb_viz.figures.samples import axis_span
+from modecomb_viz.report.picture import Choice, Picture, Shown, Table, at
+from modecomb_viz.results import recipe
+from modecomb_viz.statistics import barriers, summary
+
+__all__ = ["MapPicture", "PerturbationPicture", "SamplesPicture", "SegmentPicture", "curves_of", "kinds_of"]
+
+
+class MapPicture(Picture):
+    """A plane."""
+
+    name, heading = "map", "Loss map"
+    sentence = (
+        "A plane of combinations. One basin that holds all marked points means that the networks combine; "
+        "walls between them mean that they do not."
+    )
+
+    def shown(self, choice: Choice) -> Shown:
+        """Map; its lowest and highest point."""
+        strength, quantity, split = choice
+        (dataset,) = self.datasets
+        colors = color_range(dataset[quantity].sel(split=split).values)
+        here = at(dataset, strength)
+        values = here[quantity].sel(split=split).values
+        finite, missing = values[np.isfinite(values)], int((~np.isfinite(values)).sum())
+        text = f"lowest {number(finite.min())} · highest {number(finite.max())}" if finite.size else "no finite value"
+        frame = self.figure.frame(here, quantity=quantity, split=split, colors=colors)
+        return Shown(frame, text + f" · {missing} points are not finite" * bool(missing))
+
+
+class SegmentPicture(Picture):
+    """The naive, the aligned and the perturbed segment of two networks, as far as there are any."""
+
+    name, heading = "segment", "Segment from A to B"
+    sentence = (
+        "Loss or accuracy along (1 − t)·A + t·π(B). A flat aligned curve beside the hump of the naive one is linear "
+        "mode connectivity. Barriers: D1 Git Re-Basin, D2 above the straight line between the ends, D3 midpoint, "
+        "D4 above the worse end."
+    )
+
+    def shown(self, choice: Choice) -> Shown:
+        """Curves and their four barriers."""
+        strength, quantity, split = choice
+        curves: dict[str, xr.Dataset] = {}
+        for dataset in self.datasets:
+            curves |= curves_of(dataset, strength)
+        variable = {"loss": "barrier", "accuracy": "error_barrier"}[quantity]
+        found = {name: barriers(curves[name])[variable].sel(split=split) for name in CURVES if name in curves}
+        texts = [
+            name + " " + ", ".join(f"{which}\u00a0{number(v)}" for which, v in values.to_series().items())
+            for name, values in found.items()
+        ]
+        return Shown(self.figure.frame(curves, quantity=quantity, split=split), " · ".join(texts))
+
+
+def curves_of(dataset: xr.Dataset, strength: float) -> dict[str, xr.Dataset]:
+    """What a segment contributes: naive, perturbed or aligned; one with many strengths is both of the latter."""
+    settings = recipe(dataset)
+    if settings["alignment"] == "identity":
+        return {"naive": at(dataset, strength)}
+    if "strength" not in dataset.dims:
+        return {"perturbed" if np.any(dataset.get("strength", settings["strength"])) else "aligned": dataset}
+    curves = {"aligned": dataset.sel(strength=0.0, drop=True)} if 0.0 in dataset.strength.values else {}
+    return curves | ({"perturbed": at(dataset, strength)} if strength else {})
+
+
+def kinds_of(dataset: xr.Dataset) -> set[str]:
+    """The curves that a segment contributes at any strength."""
+    strengths = dataset.strength.values.tolist() if "strength" in dataset.dims else [0.0]
+    return {kind for strength in strengths for kind in curves_of(dataset, strength)}
+
+
+class SamplesPicture(Picture):
+    """Draws of a law."""
+
+    name, heading = "distribution", "Distribution over draws"
+    sentence = (
+        "Every dot is one draw of the coefficients, beside both networks and two midpoints. Draws near A and B mean "
+        "that the law stays in the basin."
+    )
+
+    def shown(self, choice: Choice) -> Shown:
+        """Draws, and how combinable the law is, with intervals over draws and, where there are any, over examples."""
+        strength, quantity, split = choice
+        (dataset,) = self.datasets
+        here, span = at(dataset, strength), axis_span(dataset, quantity, split)
+        stats = summary(here).sel(split=split)
+        low, high = stats.share_interval.values
+        text = (
+            f"{stats.low_loss_share.item():.0%} of the draws have a loss within 0.1 nat of the worse end "
+            f"(95 % interval {low:.0%} to {high:.0%}) · worst excess {number(stats.worst_excess.item())} nats"
+        )
+        return Shown(self.figure.frame(here, quantity=quantity, split=split, span=span), text, _of_law(stats))
+
+
+def _of_law(stats: xr.Dataset) -> Table:
+    """Statistics of the excess loss of one law."""
+    names = [name for name in ("", "_examples") if f"mean_interval{name}" in stats]
+    head = ("excess loss over the worse end", "nats", *("95 % over draws", "95 % over examples")[: len(names)])
+
+    def intervals(variable: str, **where: float) -> list[str]:
+        return [interval(*stats[variable + name].sel(where).values) for name in names]
+
+    rows = [("mean", number(stats.mean_excess.item()), *intervals("mean_interval"))]
+    for level, value in stats.excess_quantile.to_series().items():
+        rows.append((f"{level:.0%} quantile", number(value), *intervals("quantile_interval", quantile=level)))
+    rows.append(("worst draw", number(stats.worst_excess.item()), *[""] * len(names)))
+    share = [f"{stats.low_loss_share.item():.3g}", *intervals("share_interval")]
+    rows.append((f"share of draws ≤ {stats.attrs['epsilon']:g} nat [fraction]", *share))
+    return Table(head, rows)
+
+
+class PerturbationPicture(Picture):
+    """The midpoint against the strength."""
+
+    name, heading = "perturbation", "The midpoint under a perturbed matching"
+    sentence = (
+        "How much of the matching may be wrong before the midpoint is lost. References: the unperturbed networks."
+    )
+
+    def shown(self, choice: Choice) -> Shown:
+        """Curve with a cursor at the strength; mean, range, units moved, objective lost at all strengths."""
+        strength, quantity, split = choice
+        (dataset,) = self.datasets
+        here = dataset.sel(strength=strength, method="nearest")
+        mean = here[quantity].sel(split=split).mean(skipna=False).item()
+        text = (
+            f"at strength {here.strength.item():g}: mean {number(mean)} · "
+            f"{here.churn.mean().item():.0%} of the units moved · "
+            f"{here.objective_lost.mean().item():.0%} of the objective lost"
+        )
+        frame = self.figure.frame(dataset, quantity=quantity, split=split, strength=strength)
+        head = ("strength", f"{split} {quantity}: mean (range) over repeats", "units moved", "objective lost")
+        rows = []
+        for level in dataset.strength.values:
+            one = dataset.sel(strength=level)
+            values = one[quantity].sel(split=split).values
+            moved, lost = (f"{one[name].mean().item():.1%}" for name in ("churn", "objective_lost"))
+            rows.append((f"{level:g}", spread(values.mean(), values.min(), values.max()), moved, lost))
+        return Shown(frame, text, Table(head, rows))
