@@ -7,13 +7,16 @@ result is read, plotted and exported without it.
 ``sweep``      dimensions of ``loss`` and ``accuracy``     further variables
 =============  ==========================================  ================================
 segment        ``[strength,] split, t``
-plane          ``[strength,] split, v, u``                 ``mark_u, mark_v (mark)``
+plane          ``[strength,] split, v, u``                 ``mark_u, mark_v (mark)``; of the best or the worst draw
+                                                           ``draw, chosen_loss ([strength])``
 samples        ``[strength,] split, sample``               ``reference_* ([strength,] split, reference)``
 perturbation   ``split, strength, repeat``                 ``churn, objective_lost (strength, repeat)``,
                                                            ``reference_* (split, reference)``
 laws           ``[strength,] split, deviation, mean,       ``reference_*`` as samples
                sample``
 layers         ``[strength,] split, layer, t``             ``slope ([strength,] split, layer)``
+points         ``[strength,] split, point``                ``mean_coefficient, midpoint_distance, draw, chosen_loss
+                                                           ([strength,] point)``, the last two NaN where no draw is
 transitivity   ``[strength,] split, pair, route, t``       ``cycle_error ([strength,] pair, route)``
 similarity     ``split, model``                            measures ``(split, model, other)`` of function, ``(model,
                                                            other)`` of weights; ``ensemble_* (split, k)``
@@ -45,6 +48,11 @@ ATTRIBUTES: dict[str, dict[str, str]] = {
     "reference_accuracy": {"units": "fraction", "long_name": "accuracy"},
     "churn": {"units": "fraction", "long_name": "units moved by the perturbation"},
     "objective_lost": {"units": "fraction", "long_name": "matching objective lost"},
+    "mean_coefficient": {"units": "coefficient", "long_name": "mean coefficient of the weights"},
+    "midpoint_distance": {"units": "× ‖A − π(B)‖", "long_name": "distance of the weights from the midpoint"},
+    "draw": {"units": "", "long_name": "number of the draw"},
+    "chosen_loss": {"units": "nats per example", "long_name": "loss of the training examples that chose the draw"},
+    "point": {"units": "", "long_name": "named point"},
     "slope": {"units": "nats per coefficient", "long_name": "∂L/∂λ of the layer"},
     "mean": {"units": "coefficient", "long_name": "mean of the law"},
     "deviation": {"units": "coefficient", "long_name": "standard deviation of the law"},

@@ -23,6 +23,7 @@ QUICK = {
     "perturbation": {"strength": (0.0, 0.5, 1.0), "repeats": 2},
     "layers": {"points": 3},
     "laws": {"n": 2, "means": (0.0, 0.5), "deviations": (0.0, 0.3)},
+    "points": {"n": 4, "fisher_examples": 8},
     "transitivity": {"points": 3},
     "similarity": {"n": 3},
 }
@@ -42,6 +43,7 @@ def test_dimensions_units_and_provenance(digits, name):
         "perturbation": ("split", "strength", "repeat"),
         "layers": ("split", "layer", "t"),
         "laws": ("split", "deviation", "mean", "sample"),
+        "points": ("split", "point"),
         "transitivity": ("split", "pair", "route", "t"),
         "similarity": ("split", "model"),
     }[name]
@@ -221,7 +223,7 @@ def test_split_plane_through_a_draw(digits):
         expected = mc.evaluate(digits.model, mc.combine(a, aligned, lam), digits.test)["loss"].item()
         assert plane.loss.sel(u=u, v=v).item() == pytest.approx(expected, rel=1e-5)
     marks = dict(zip(plane.mark.values, zip(plane.mark_u.values, plane.mark_v.values, strict=True), strict=True))
-    assert marks == {"A": (0, 0), "π(B)": (1, 1), "z": (1, 0), "1−z": (0, 1)}
+    assert marks == {"A": (0, 0), "π(B)": (1, 1), "z": (1, 0), "1−z": (0, 1), "midpoint": (0.5, 0.5)}
 
 
 @pytest.mark.parametrize("z", [1, ["fc1", "fc3"]])
@@ -239,7 +241,7 @@ def test_random_plane_meets_the_midpoint(digits):
 @pytest.mark.parametrize("coordinates", ["affine", "orthonormal"])
 def test_three_modes_plane_has_the_modes_at_its_marks(digits, coordinates):
     plane = mc.sweep_plane(digits, "three_modes", resolution=3, coordinates=coordinates)
-    for mode, u, v in zip("ABC", plane.mark_u.values, plane.mark_v.values, strict=True):
+    for mode, u, v in zip("ABC", plane.mark_u.values[:3], plane.mark_v.values[:3], strict=True):
         stacked = {name: w[None] for name, w in digits.params[mode].items()}
         expected = mc.evaluate(digits.model, stacked, digits.test)["loss"].item()
         if u in plane.u.values and v in plane.v.values:

@@ -19,7 +19,17 @@ app = typer.Typer(
 app.add_typer(modes.modes_app, name="modes")
 for _command in (modes.spec, modes.train, modes.align):
     app.command()(_command)
-for _name in ("segment", "plane", "samples", "perturbation", "layers", "laws", "transitivity", "similarity"):
+for _name in (
+    "segment",
+    "plane",
+    "samples",
+    "perturbation",
+    "layers",
+    "laws",
+    "points",
+    "transitivity",
+    "similarity",
+):
     app.command(_name)(sweeps.sweep_command(_name))
 for _command in (results.report, results.show, results.rerun):
     app.command()(_command)

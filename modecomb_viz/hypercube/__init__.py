@@ -1,4 +1,4 @@
-"""The hypercube between two modes: who shares a coefficient, laws of coefficients, segments and planes.
+"""The hypercube between two modes: who shares a coefficient, laws of coefficients, named points, segments and planes.
 
     Θ(Λ) = (1 − Λ) ⊙ Θ_A + Λ ⊙ π(Θ_B)
 
@@ -21,12 +21,22 @@ from modecomb_viz.hypercube.coefficients import (
     slots,
     with_moments,
 )
+from modecomb_viz.hypercube.named import (
+    NAMED,
+    averaged,
+    fisher_point,
+    magnitude_point,
+    mean_over_weights,
+    sign_point,
+    swapped_layer,
+)
 from modecomb_viz.hypercube.planes import PLANES, Plane, grid_axis, random_plane, split_plane, three_modes_plane
 from modecomb_viz.hypercube.points import Combinations, Points, combine, mixed, segment
 
 __all__ = [
     "GRANULARITIES",
     "LAWS",
+    "NAMED",
     "PLANES",
     "Coefficients",
     "Combinations",
@@ -34,18 +44,24 @@ __all__ = [
     "Parameter",
     "Plane",
     "Points",
+    "averaged",
     "check_granularity",
     "check_law",
     "combine",
     "expand",
+    "fisher_point",
     "grid_axis",
     "layer_mask",
+    "magnitude_point",
+    "mean_over_weights",
     "mixed",
     "random_plane",
     "sample_coefficients",
     "segment",
+    "sign_point",
     "slots",
     "split_plane",
+    "swapped_layer",
     "three_modes_plane",
     "with_moments",
 ]

@@ -20,6 +20,7 @@ from modecomb_viz.sweep.layers import LayersSweep
 from modecomb_viz.sweep.measurement import Step, Sweep, last_dataset
 from modecomb_viz.sweep.perturbation import PerturbationSweep
 from modecomb_viz.sweep.plane import PlaneSweep
+from modecomb_viz.sweep.points import PointsSweep
 from modecomb_viz.sweep.samples import SamplesSweep
 from modecomb_viz.sweep.segment import SegmentSweep
 from modecomb_viz.sweep.settings import LawSettings
@@ -32,6 +33,7 @@ __all__ = [
     "LayersSweep",
     "PerturbationSweep",
     "PlaneSweep",
+    "PointsSweep",
     "SamplesSweep",
     "SegmentSweep",
     "SimilaritySweep",
@@ -43,6 +45,7 @@ __all__ = [
     "iter_layers",
     "iter_perturbation",
     "iter_plane",
+    "iter_points",
     "iter_samples",
     "iter_segment",
     "iter_similarity",
@@ -58,6 +61,7 @@ __all__ = [
     "sweep_layers",
     "sweep_perturbation",
     "sweep_plane",
+    "sweep_points",
     "sweep_samples",
     "sweep_segment",
     "sweep_similarity",
@@ -74,6 +78,7 @@ SWEEPS: dict[str, type[Sweep]] = {
         PerturbationSweep,
         LayersSweep,
         LawsSweep,
+        PointsSweep,
         TransitivitySweep,
         SimilaritySweep,
     )
@@ -136,6 +141,11 @@ def iter_layers(modes: ModeSet, base: float = 0.0, **settings: Any) -> Iterator[
 def iter_laws(modes: ModeSet, distribution: str = "normal", **settings: Any) -> Iterator[xr.Dataset]:
     """As :func:`sweep_laws`, with 2, 4, 8 … draws per cell."""
     return _iterate("laws", modes, {"distribution": distribution, **settings})
+
+
+def iter_points(modes: ModeSet, distribution: str = "bernoulli", **settings: Any) -> Iterator[xr.Dataset]:
+    """As :func:`sweep_points`, first the points of the weights alone, then Fisher, then the best and the worst draw."""
+    return _iterate("points", modes, {"distribution": distribution, **settings})
 
 
 def iter_transitivity(modes: ModeSet, **settings: Any) -> Iterator[xr.Dataset]:
@@ -221,3 +231,8 @@ def sweep_laws(modes: ModeSet, distribution: str = "normal", **settings: Any) ->
     :func:`~modecomb_viz.summary` gives every cell's excess loss and share of low loss. Settings: :class:`LawsSweep`.
     """
     return last_dataset(iter_laws(modes, distribution, **settings))
+
+
+def sweep_points(modes: ModeSet, distribution: str = "bernoulli", **settings: Any) -> xr.Dataset:
+    """Loss and accuracy of named points; dims ``([strength,] split, point)``. Settings: :class:`PointsSweep`."""
+    return last_dataset(iter_points(modes, distribution, **settings))

@@ -1,35 +1,48 @@
 """Loss maps: two-dimensional slices of the hypercube and its vicinity."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Generator, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
 import torch
 import xarray as xr
 
-from modecomb_viz.checkpoints import ModeSet
+from modecomb_viz.alignment import Alignment
+from modecomb_viz.executor import Progress
 from modecomb_viz.hypercube import (
+    NAMED,
     PLANES,
+    Coefficients,
     Plane,
     grid_axis,
     layer_mask,
     random_plane,
     split_plane,
+    swapped_layer,
     three_modes_plane,
 )
+from modecomb_viz.permutation import PermutationSpec
 from modecomb_viz.sweep.growing import GrowingMap
 from modecomb_viz.sweep.measurement import QUANTITIES, Measurement, Step, Sweep
-from modecomb_viz.sweep.settings import LawSettings, check_choice, check_count, check_finite
+from modecomb_viz.sweep.named import EXTREMES, LABELS, Chosen, NamedPoints, NamedSettings
+from modecomb_viz.sweep.points import swap_label
+from modecomb_viz.sweep.settings import check_choice, check_count, check_finite
 
-__all__ = ["MAX_RESOLUTION", "PlaneSweep"]
+__all__ = ["MAX_RESOLUTION", "Z_POINTS", "PlaneSweep"]
 
 MAX_RESOLUTION = 1025
 
+#: Points through which a split plane can be laid, by name: a draw of the law, and named points.
+Z_POINTS = ("draw", *NAMED, *EXTREMES)
+
 
 @dataclass(frozen=True, kw_only=True)
-class PlaneSweep(LawSettings, Sweep):
+class PlaneSweep(NamedSettings, Sweep):
     """Loss and accuracy on a square grid of a plane.
+
+    The named points that lie on the plane are marked. Where z is the best or the worst of the draws, ``draw`` is the
+    number of that draw and ``chosen_loss`` the loss of the training examples by which it was chosen.
 
     Attributes:
         plane: "split", "random" or "three_modes" (see :data:`~modecomb_viz.hypercube.PLANES`).
@@ -38,12 +51,13 @@ class PlaneSweep(LawSettings, Sweep):
         margin: every side is extended by margin times its length.
         tolerance: 0 evaluates every point. Otherwise the map ends as an estimate once no two standard errors of the
             loss are more than this share of its range.
-        z: for the split plane: "draw" (one draw of the law at the granularity, from ``seed``), a number of first
+        z: for the split plane: "draw" (one draw of the law at the granularity, from ``seed``), "fisher", "magnitude",
+            "sign" (see :data:`~modecomb_viz.hypercube.NAMED`), "best" or "worst" (of ``n`` draws), a number of first
             layers, or names of layers.
         c: for three modes: the third mode, aligned to a as well.
         coordinates: for three modes: "affine" or "orthonormal" axes.
 
-    Distribution, parameters and granularity are those of the draw z; the random plane uses the granularity.
+    Distribution, parameters and granularity are those of the draws; the random plane uses the granularity.
     """
 
     name: ClassVar[str] = "plane"
@@ -66,12 +80,18 @@ class PlaneSweep(LawSettings, Sweep):
             raise ValueError(f"margin must lie in [0, 10] (times the length of the side), got {self.margin}.")
         if not 0 <= self.tolerance < 1:
             raise ValueError(f"tolerance must lie in [0, 1) (of the range of the loss), got {self.tolerance}.")
-        if isinstance(self.z, str) and self.z != "draw":
-            raise ValueError(f"z must be 'draw', a number of layers or a list of their names, got {self.z!r}.")
+        if isinstance(self.z, str) and self.z not in Z_POINTS:
+            words = ", ".join(map(repr, Z_POINTS))
+            raise ValueError(f"z must be {words}, a number of layers or a list of their names, got {self.z!r}.")
 
     def measure(self, run: Measurement) -> Iterator[Step]:
-        run.total = self.resolution**2 * len(self.strengths) * len(self.splits)
-        planes = [self._plane(run, strength) for strength in self.strengths]
+        drawn = self.n if self.plane == "split" and self.z in EXTREMES else 0
+        run.total = (self.resolution**2 * len(self.splits) + drawn) * len(self.strengths)
+        named, planes, chosen = NamedPoints(run, self), [], []
+        for strength in self.strengths:
+            plane, draw = yield from self._plane(run, named, strength)
+            planes.append(plane)
+            chosen.append(draw)
         u, v = (grid_axis(*side, self.resolution, self.margin) for side in (planes[0].u_range, planes[0].v_range))
         maps = [
             GrowingMap(self.resolution, len(self.splits), self.tolerance, sampled=bool(run.samples)) for _ in planes
@@ -85,32 +105,62 @@ class PlaneSweep(LawSettings, Sweep):
                     grown.put_sample(points, *found)
                     growing = True
             if growing:
-                yield self._dataset(run, planes[0], (u, v), maps)
+                yield self._dataset(run, planes[0], (u, v), maps, chosen)
             for plane, grown in zip(planes, maps, strict=True):
                 if (points := grown.wanted()).any():
                     grown.put(points, (yield from run.evaluate(plane.at, _coordinates(u, v, points))))
                     growing = True
             if growing:
-                yield self._dataset(run, planes[0], (u, v), maps)
+                yield self._dataset(run, planes[0], (u, v), maps, chosen)
 
-    def _plane(self, run: Measurement, strength: float) -> Plane:
-        a, b = run.params_a, run.placed(run.perturbed(strength).params)
+    def _plane(
+        self, run: Measurement, named: NamedPoints, strength: float
+    ) -> Generator[Progress, None, tuple[Plane, Chosen | None]]:
+        """The plane at one strength, with its marks; and the draw that it goes through, if that was chosen."""
+        alignment = run.perturbed(strength)
+        a, b = run.params_a, run.placed(alignment.params)
         match self.plane:
             case "split":
-                return split_plane(a, b, self._mask(run.modes))
+                z, chosen = yield from self._z(named, alignment, run)
+                plane = split_plane(a, b, z)
+                return replace(plane, marks=self._split_marks(plane, run.modes.spec, z)), chosen
             case "random":
-                return random_plane(run.modes.spec, a, b, granularity=self.granularity, seed=self.seed)
+                return random_plane(run.modes.spec, a, b, granularity=self.granularity, seed=self.seed), None
             case _:
                 c = run.placed(run.perturbed(strength, self.c, seed_offset=1).params)
-                return three_modes_plane(a, b, c, coordinates=self.coordinates)
+                plane = three_modes_plane(a, b, c, coordinates=self.coordinates)
+                return replace(plane, marks=_three_modes_marks(plane)), None
 
-    def _mask(self, modes: ModeSet):
+    def _z(
+        self, named: NamedPoints, alignment: Alignment, run: Measurement
+    ) -> Generator[Progress, None, tuple[Coefficients, Chosen | None]]:
+        if self.z in NAMED:
+            return (yield from named.coefficients(self.z, alignment)), None
+        if self.z in EXTREMES:
+            found = yield from named.extremes(named.draws(run.placed(alignment.params)))
+            return self.draw(run.modes, found[self.z].draw, 1, self.seed), found[self.z]
         if self.z == "draw":
-            return self.draw(modes, 0, 1, self.seed)
-        return layer_mask(modes.spec, self.z)
+            return self.draw(run.modes, 0, 1, self.seed), None
+        return layer_mask(run.modes.spec, self.z), None
+
+    def _split_marks(self, plane: Plane, spec: PermutationSpec, z: Coefficients) -> dict[str, tuple[float, float]]:
+        """A, π(B), the midpoint, z and its mirror, each under the name of the named point that it is."""
+        own = self.z if self.z in (*NAMED, *EXTREMES) else "z"
+        point, mirror = LABELS.get(own, own), f"1−{LABELS.get(own, own)}"
+        if layer := swapped_layer(spec, z):
+            point = swap_label(layer)
+        if layer := swapped_layer(spec, {name: 1 - w for name, w in z.items()}):
+            mirror = swap_label(layer)
+        names = {"z": point, "1−z": mirror}
+        return {names.get(name, name): at for name, at in plane.marks.items()} | {"midpoint": (0.5, 0.5)}
 
     def _dataset(
-        self, run: Measurement, plane: Plane, axes: tuple[np.ndarray, np.ndarray], maps: Sequence[GrowingMap]
+        self,
+        run: Measurement,
+        plane: Plane,
+        axes: tuple[np.ndarray, np.ndarray],
+        maps: Sequence[GrowingMap],
+        chosen: Sequence[Chosen | None],
     ) -> xr.Dataset:
         """The whole maps; with standard errors, unless every point is evaluated."""
         dims, exact = ("strength", "split", "v", "u"), all(grown.evaluated.all() for grown in maps)
@@ -123,11 +173,21 @@ class PlaneSweep(LawSettings, Sweep):
                 variables[f"{quantity}_error"] = dims, errors
         mark_u, mark_v = np.array(list(plane.marks.values()), dtype=float).T
         variables |= {"mark_u": (("mark",), mark_u), "mark_v": (("mark",), mark_v)}
+        if all(chosen):
+            draws, losses = np.array(chosen, dtype=float).T
+            variables |= {"draw": (("strength",), draws), "chosen_loss": (("strength",), losses)}
         coordinates, attributes = {"mark": list(plane.marks)}, {}
         for name, axis, text in zip("uv", axes, plane.labels, strict=True):
             coordinates[name] = axis
             attributes[name] = {"long_name": text, "units": plane.units, "low": axis[0], "high": axis[-1]}
         return run.dataset(variables, coordinates, attributes)
+
+
+def _three_modes_marks(plane: Plane) -> dict[str, tuple[float, float]]:
+    """The modes, the midpoint of A and π(B), and the centroid: means of corners, in any coordinates."""
+    corners = np.array(list(plane.marks.values()), dtype=float)
+    means = {"midpoint": corners[:2].mean(0), "centroid": corners.mean(0)}
+    return {**plane.marks, **{name: (float(u), float(v)) for name, (u, v) in means.items()}}
 
 
 def _coordinates(u: np.ndarray, v: np.ndarray, points: np.ndarray) -> torch.Tensor:
