@@ -17,6 +17,10 @@ laws           ``[strength,] split, deviation, mean,       ``reference_*`` as sa
 layers         ``[strength,] split, layer, t``             ``slope ([strength,] split, layer)``
 points         ``[strength,] split, point``                ``mean_coefficient, midpoint_distance, draw, chosen_loss
                                                            ([strength,] point)``, the last two NaN where no draw is
+search         ``[strength,] split, step``                 ``searched_loss ([strength,] step)``, ``coefficient
+                                                           ([strength,] step, slot)``, means of layers where units are
+                                                           searched, then with ``unit_coefficient ([strength,] unit)``;
+                                                           ``excess ([strength,] split, end)``, ``reference_*``
 transitivity   ``[strength,] split, pair, route, t``       ``cycle_error ([strength,] pair, route)``
 similarity     ``split, model``                            measures ``(split, model, other)`` of function, ``(model,
                                                            other)`` of weights; ``ensemble_* (split, k)``
@@ -53,6 +57,14 @@ ATTRIBUTES: dict[str, dict[str, str]] = {
     "draw": {"units": "", "long_name": "number of the draw"},
     "chosen_loss": {"units": "nats per example", "long_name": "loss of the training examples that chose the draw"},
     "point": {"units": "", "long_name": "named point"},
+    "searched_loss": {"units": "nats per example", "long_name": "loss of the training examples that are searched"},
+    "excess": {"units": "nats per example", "long_name": "loss found, less that of the better and of the worse end"},
+    "coefficient": {"units": "coefficient", "long_name": "mean coefficient of the layer"},
+    "unit_coefficient": {"units": "coefficient", "long_name": "coefficient of the unit, at the last step"},
+    "step": {"units": "steps", "long_name": "steps of the search"},
+    "slot": {"units": "", "long_name": "layer"},
+    "unit": {"units": "", "long_name": "unit"},
+    "end": {"units": "", "long_name": "end that the loss is compared with"},
     "slope": {"units": "nats per coefficient", "long_name": "∂L/∂λ of the layer"},
     "mean": {"units": "coefficient", "long_name": "mean of the law"},
     "deviation": {"units": "coefficient", "long_name": "standard deviation of the law"},

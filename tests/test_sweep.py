@@ -24,6 +24,7 @@ QUICK = {
     "layers": {"points": 3},
     "laws": {"n": 2, "means": (0.0, 0.5), "deviations": (0.0, 0.3)},
     "points": {"n": 4, "fisher_examples": 8},
+    "search": {"n": 3, "train_examples": 100},
     "transitivity": {"points": 3},
     "similarity": {"n": 3},
 }
@@ -44,6 +45,7 @@ def test_dimensions_units_and_provenance(digits, name):
         "layers": ("split", "layer", "t"),
         "laws": ("split", "deviation", "mean", "sample"),
         "points": ("split", "point"),
+        "search": ("split", "step"),
         "transitivity": ("split", "pair", "route", "t"),
         "similarity": ("split", "model"),
     }[name]

@@ -27,6 +27,7 @@ for _name in (
     "layers",
     "laws",
     "points",
+    "search",
     "transitivity",
     "similarity",
 ):

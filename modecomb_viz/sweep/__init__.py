@@ -22,6 +22,7 @@ from modecomb_viz.sweep.perturbation import PerturbationSweep
 from modecomb_viz.sweep.plane import PlaneSweep
 from modecomb_viz.sweep.points import PointsSweep
 from modecomb_viz.sweep.samples import SamplesSweep
+from modecomb_viz.sweep.search import SearchSweep
 from modecomb_viz.sweep.segment import SegmentSweep
 from modecomb_viz.sweep.settings import LawSettings
 from modecomb_viz.sweep.similarity import SimilaritySweep
@@ -35,6 +36,7 @@ __all__ = [
     "PlaneSweep",
     "PointsSweep",
     "SamplesSweep",
+    "SearchSweep",
     "SegmentSweep",
     "SimilaritySweep",
     "Step",
@@ -47,6 +49,7 @@ __all__ = [
     "iter_plane",
     "iter_points",
     "iter_samples",
+    "iter_search",
     "iter_segment",
     "iter_similarity",
     "iter_transitivity",
@@ -63,6 +66,7 @@ __all__ = [
     "sweep_plane",
     "sweep_points",
     "sweep_samples",
+    "sweep_search",
     "sweep_segment",
     "sweep_similarity",
     "sweep_transitivity",
@@ -79,6 +83,7 @@ SWEEPS: dict[str, type[Sweep]] = {
         LayersSweep,
         LawsSweep,
         PointsSweep,
+        SearchSweep,
         TransitivitySweep,
         SimilaritySweep,
     )
@@ -146,6 +151,13 @@ def iter_laws(modes: ModeSet, distribution: str = "normal", **settings: Any) -> 
 def iter_points(modes: ModeSet, distribution: str = "bernoulli", **settings: Any) -> Iterator[xr.Dataset]:
     """As :func:`sweep_points`, first the points of the weights alone, then Fisher, then the best and the worst draw."""
     return _iterate("points", modes, {"distribution": distribution, **settings})
+
+
+def iter_search(
+    modes: ModeSet, goal: str = "best", method: str = "gradient", *, steps: int = 60, **settings: Any
+) -> Iterator[xr.Dataset]:
+    """As :func:`sweep_search`, with ever more steps."""
+    return _iterate("search", modes, {"goal": goal, "method": method, "n": steps, **settings})
 
 
 def iter_transitivity(modes: ModeSet, **settings: Any) -> Iterator[xr.Dataset]:
@@ -236,3 +248,14 @@ def sweep_laws(modes: ModeSet, distribution: str = "normal", **settings: Any) ->
 def sweep_points(modes: ModeSet, distribution: str = "bernoulli", **settings: Any) -> xr.Dataset:
     """Loss and accuracy of named points; dims ``([strength,] split, point)``. Settings: :class:`PointsSweep`."""
     return last_dataset(iter_points(modes, distribution, **settings))
+
+
+def sweep_search(
+    modes: ModeSet, goal: str = "best", method: str = "gradient", *, steps: int = 60, **settings: Any
+) -> xr.Dataset:
+    """The best or the worst Λ that a search finds; dims ``([strength,] split, step)``.
+
+    Step 0 is the midpoint, the last step the point that was found. Settings: :class:`SearchSweep`, where ``steps`` is
+    ``n``.
+    """
+    return last_dataset(iter_search(modes, goal, method, steps=steps, **settings))
