@@ -79,6 +79,23 @@ def samples(n=40):
     return _finish(dataset, "samples", distribution="bernoulli", parameters={"p": 0.5}, granularity="unit", n=n)
 
 
+def perturbation_of_draws(draws=4):
+    """As perturbation, for draws 0.1 apart around it, and for two groups alone that rise half and a quarter as much."""
+    dataset = perturbation()
+    around = xr.DataArray(0.1 * (np.arange(draws) - (draws - 1) / 2), dims="sample")
+    shares = xr.DataArray([1.0, 0.5, 0.25], dims="group")
+    loss = 0.25 + (dataset.loss - 0.25) * shares + around
+    variables = {"loss": loss, "accuracy": np.exp(-loss)}
+    moved = {name: dataset[name] * shares for name in ("churn", "objective_lost")}
+    dims = ("split", "group", "strength", "repeat", "sample")
+    shown = dataset.drop_vars([*variables, *moved]).assign(
+        {k: v.transpose(*dims) for k, v in variables.items()} | moved
+    )
+    shown = shown.assign_coords(group=["all groups", "<b>fc1</b>", "fc2"], sample=np.arange(draws))
+    settings = {"distribution": "bernoulli", "parameters": {"p": 0.5}, "per_group": True, "n": draws}
+    return _finish(shown, "perturbation", **settings)
+
+
 def perturbation(repeats=3):
     """The midpoint rises from 0.25 to 1.25 with the strength, repeats a tenth apart."""
     rise = 0.25 + np.array(STRENGTHS)[:, None] * (1 + 0.1 * np.arange(repeats))

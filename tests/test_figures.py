@@ -193,6 +193,22 @@ def test_perturbation_shows_mean_range_and_references():
     assert figure.figure.xaxis[0].axis_label == "perturbation strength [fraction]"
 
 
+def test_groups_perturbed_alone_are_lines_and_draws_their_mean():
+    figure = PerturbationFigure()
+    figure.update(synthetic.perturbation_of_draws())
+    np.testing.assert_allclose(figure.sources["mean"].data["mean"], [0.25, 0.8, 1.35])
+    assert len(figure.sources["dots"].data["churn"]) == 9
+    groups = figure.sources["groups"].data
+    assert groups["group"] == ["<b>fc1</b>", "fc2"]
+    np.testing.assert_allclose(groups["mean"], [[0.25, 0.525, 0.8], [0.25, 0.3875, 0.525]])
+    assert figure._perturbed.label.value == "perturbed draws, mean and range"
+    assert figure._alone.visible
+    figure.update(synthetic.perturbation())
+    assert figure._perturbed.label.value == "perturbed midpoint, mean and range"
+    assert not figure._alone.visible
+    assert figure.sources["groups"].data["group"] == []
+
+
 def test_numbers_and_ticks():
     assert [number(x) for x in (0.05513, 12.3456, float("nan"))] == ["0.0551", "12.3", "not a number"]
     assert ticks(0.04, 1.2) == [0.05, 0.1, 0.2, 0.5, 1.0]

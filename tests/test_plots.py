@@ -85,6 +85,14 @@ def test_segment_names_its_barrier():
     assert mc.plot_segment(synthetic.segment("identity")).label == "naive: D2 barrier 1"
 
 
+def test_groups_perturbed_alone_are_grey_lines_under_the_mean_of_draws():
+    groups, band, mean, *_ = mc.plot_perturbation(synthetic.perturbation_of_draws())
+    assert (groups.label, len(groups.split())) == ("one group alone", 2)
+    assert mean.label == "perturbed draws"
+    np.testing.assert_allclose(mean["loss"], [0.25, 0.8, 1.35])
+    assert len(band) == 3
+
+
 @every
 def test_bad_arguments_are_explained(name):
     plot, dataset = getattr(mc, f"plot_{name}"), RESULTS[name]()

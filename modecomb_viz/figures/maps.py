@@ -17,7 +17,7 @@ from bokeh.models import (
 from bokeh.plotting import figure
 
 from modecomb_viz.figures.base import Figure, Frame, Property, check_shown, make_figure, range_properties
-from modecomb_viz.figures.looks import HEIGHT, NAN_COLOR, PALETTES, axis_label, number, quantity_label
+from modecomb_viz.figures.looks import HEIGHT, NAN_COLOR, PALETTES, axis_label, number, quantity_label, shortened
 
 __all__ = ["MapFigure", "color_range", "draw_marks", "estimate_note", "make_color_bar", "mark_columns"]
 
@@ -193,7 +193,8 @@ def _mark_columns(dataset: xr.Dataset, values: np.ndarray, errors: np.ndarray | 
         i, j = np.abs(dataset.v.values - v).argmin(), np.abs(dataset.u.values - u).argmin()
         on_grid = np.isclose(dataset.v.values[i], v) and np.isclose(dataset.u.values[j], u)
         about = "" if errors is None or errors[i, j] == 0 else "≈ "
-        marks.append((u, v, f"{name}  {about}{number(values[i, j])}" if on_grid else str(name)))
+        text = shortened(str(name), 20)
+        marks.append((u, v, f"{text}  {about}{number(values[i, j])}" if on_grid else text))
     return mark_columns(marks, (u_middle, v_middle))
 
 

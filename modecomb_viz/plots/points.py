@@ -6,6 +6,7 @@ import xarray as xr
 
 from modecomb_viz.figures.looks import COLORS, CURVES, NAN_COLOR, PALETTES, axis_label, number, quantity_label
 from modecomb_viz.figures.maps import color_range, estimate_note
+from modecomb_viz.figures.perturbation import all_groups, combination, of_repeats, single_groups
 from modecomb_viz.plots.drawing import SIZE, WIDE, check_plot, load_backend, over_strengths
 from modecomb_viz.results import recipe
 from modecomb_viz.statistics import barriers
@@ -107,25 +108,36 @@ def plot_samples(dataset: xr.Dataset, *, quantity: str = "loss", split: str = "t
 
 
 def plot_perturbation(dataset: xr.Dataset, *, quantity: str = "loss", split: str = "test") -> hv.core.Dimensioned:
-    """The midpoint against the strength: mean and range over the repeats, with a line for every reference network.
+    """The midpoint, or the mean of draws, against the strength: mean and range over repeats, and the references.
+
+    Where groups of units were perturbed alone as well, the mean of each is a thin grey line.
 
     Raises:
         ValueError: for the result of another sweep, another quantity, or a split that is not there.
     """
     check_plot(dataset, "perturbation", quantity, split)
     load_backend()
-    values = dataset[quantity].sel(split=split)
+    values = of_repeats(all_groups(dataset), quantity, split)
     x = dataset.strength.values
     strength = hv.Dimension("strength", label=axis_label(dataset.strength))
     value = hv.Dimension(quantity, label=quantity_label(quantity, split))
     color = CURVES["perturbed"][0]
     low, high = (getattr(values, end)("repeat", skipna=False).values for end in ("min", "max"))
     band = hv.Area((x, low, high), strength, [value, "upper"])
-    mean = hv.Curve((x, values.mean("repeat", skipna=False).values), strength, value, label="perturbed midpoint")
+    name = f"perturbed {combination(dataset)}"
+    mean = hv.Curve((x, values.mean("repeat", skipna=False).values), strength, value, label=name)
     references = dataset[f"reference_{quantity}"].sel(split=split).to_series()
     lines = [
         hv.Curve([(x[0], y), (x[-1], y)], strength, value, label=f"{name} {number(y)}").opts(color=COLORS[str(name)])
         for name, y in references.items()
     ]
     shown = [band.opts(color=color, alpha=0.25, line_alpha=0), mean.opts(color=color, line_width=2.5, tools=["hover"])]
+    if (alone := single_groups(dataset)) is not None:
+        means = of_repeats(alone, quantity, split).mean("repeat", skipna=False).transpose("group", "strength")
+        paths = [
+            {"strength": x, quantity: line, "group": group}
+            for group, line in zip(alone.group.values.tolist(), means.values, strict=True)
+        ]
+        groups = hv.Path(paths, [strength, value], "group", label="one group alone")
+        shown.insert(0, groups.opts(color="#9a9a9a", line_width=1.5, tools=["hover"]))
     return hv.Overlay([*shown, *lines]).opts(legend_position="right", show_grid=True, **WIDE)
