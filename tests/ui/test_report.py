@@ -59,3 +59,34 @@ def test_slider_drives_pictures_and_numbers_without_a_network(offline, tmp_path)
     page.get_by_text(said(plane.accuracy.sel(strength=1.0))).wait_for()
     assert [url for url in requests if not url.startswith(("file:", "data:", "blob:"))] == []
     assert complaints == []
+
+
+def test_the_pictures_of_all_sweeps_follow_the_controls(offline, tmp_path):
+    page, requests, complaints = offline
+    path = mc.save_report(synthetic.all_sweeps(), tmp_path / "report.html")
+    page.goto(path.as_uri())
+    page.locator(".noUi-handle").wait_for()
+    page.wait_for_function(f"() => ({CANVASES})().length === 14")
+    page.locator("#transitivity").get_by_text("naive 1 · direct 0.02 · through a third network 0.05").wait_for()
+    before = canvases(page)
+    page.locator(".noUi-handle").focus()
+    page.keyboard.press("ArrowRight")
+    page.locator("#transitivity").get_by_text("naive 1 · direct 0.52 · through a third network 0.55").wait_for()
+    page.locator("#layers").get_by_text("block.7.conv +1.2").wait_for()
+    page.locator("#laws").get_by_text("0 of 15 laws have a mean excess of at most 0.1 nat").wait_for()
+    after = canvases(page)
+    changed = {i for i, (old, new) in enumerate(zip(before, after, strict=True)) if old != new}
+    assert {*range(8), 9} <= changed  # slopes and cycle errors are those of all strengths
+    assert not changed & {11, 12, 13}  # similarity was computed at one strength
+
+    page.get_by_text("accuracy", exact=True).click()
+    page.locator("#similarity").get_by_text("accuracy of one draw").wait_for()
+    table = page.locator("#laws").get_by_text("95 % over draws").first
+    assert not table.is_visible()
+    page.locator("#laws").get_by_text("Table of the numbers").click()
+    table.wait_for(state="visible")
+    page.keyboard.press("ArrowRight")
+    assert table.is_visible()
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    assert [url for url in requests if not url.startswith(("file:", "data:", "blob:"))] == []
+    assert complaints == []
