@@ -10,8 +10,8 @@ segment        ``[strength,] split, t``
 plane          ``[strength,] split, v, u``                 ``mark_u, mark_v (mark)``; of the best or the worst draw
                                                            ``draw, chosen_loss ([strength])``
 samples        ``[strength,] split, sample``               ``reference_* ([strength,] split, reference)``
-perturbation   ``split, strength, repeat``                 ``churn, objective_lost (strength, repeat)``,
-                                                           ``reference_* (split, reference)``
+perturbation   ``split, [group,] strength, repeat``        ``churn, objective_lost ([group,] strength, repeat)``,
+               ``[, sample]``                              ``reference_* (split, reference)``
 laws           ``[strength,] split, deviation, mean,       ``reference_*`` as samples
                sample``
 layers         ``[strength,] split, layer, t``             ``slope ([strength,] split, layer)``
@@ -50,17 +50,21 @@ ATTRIBUTES: dict[str, dict[str, str]] = {
     "accuracy_error": {"units": "fraction", "long_name": "standard error of the accuracy (0: evaluated)"},
     "reference_loss": {"units": "nats per example", "long_name": "cross-entropy loss"},
     "reference_accuracy": {"units": "fraction", "long_name": "accuracy"},
+    "example_loss_train": {"units": "nats", "long_name": "loss of every training example"},
+    "example_loss_test": {"units": "nats", "long_name": "loss of every test example"},
+    "reference_example_loss_train": {"units": "nats", "long_name": "loss of every training example"},
+    "reference_example_loss_test": {"units": "nats", "long_name": "loss of every test example"},
     "churn": {"units": "fraction", "long_name": "units moved by the perturbation"},
     "objective_lost": {"units": "fraction", "long_name": "matching objective lost"},
     "mean_coefficient": {"units": "coefficient", "long_name": "mean coefficient of the weights"},
     "midpoint_distance": {"units": "× ‖A − π(B)‖", "long_name": "distance of the weights from the midpoint"},
     "draw": {"units": "", "long_name": "number of the draw"},
     "chosen_loss": {"units": "nats per example", "long_name": "loss of the training examples that chose the draw"},
-    "point": {"units": "", "long_name": "named point"},
     "searched_loss": {"units": "nats per example", "long_name": "loss of the training examples that are searched"},
     "excess": {"units": "nats per example", "long_name": "loss found, less that of the better and of the worse end"},
     "coefficient": {"units": "coefficient", "long_name": "mean coefficient of the layer"},
     "unit_coefficient": {"units": "coefficient", "long_name": "coefficient of the unit, at the last step"},
+    "point": {"units": "", "long_name": "named point"},
     "step": {"units": "steps", "long_name": "steps of the search"},
     "slot": {"units": "", "long_name": "layer"},
     "unit": {"units": "", "long_name": "unit"},
@@ -89,6 +93,7 @@ ATTRIBUTES: dict[str, dict[str, str]] = {
     "route": {"units": "", "long_name": "route of alignment"},
     "split": {"units": "", "long_name": "data split"},
     "strength": {"units": "fraction", "long_name": "perturbation strength"},
+    "group": {"units": "", "long_name": "group of units"},
     "repeat": {"units": "", "long_name": "repeat (seed offset)"},
     "sample": {"units": "", "long_name": "draw of the coefficients"},
     "reference": {"units": "", "long_name": "reference network"},

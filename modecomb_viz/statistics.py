@@ -17,10 +17,13 @@ from scipy.stats import binomtest, bootstrap
 
 from modecomb_viz.results import label
 
-__all__ = ["BARRIERS", "barriers", "embedding", "summary", "transitivity"]
+__all__ = ["BARRIERS", "barriers", "embedding", "summary", "tolerance", "transitivity"]
 
 #: Values that a bootstrap holds at once.
 _AT_ONCE = 10**6
+
+#: A strength beyond all, for curves that never pass a threshold.
+_NEVER = 2.0
 
 BARRIERS = ("D1", "D2", "D3", "D4")
 
@@ -32,6 +35,22 @@ _ATTRIBUTES = {
     "mean_interval": {"units": "nats per example", "long_name": "95 % bootstrap interval of the mean excess loss"},
     "quantile_interval": {"units": "nats per example", "long_name": "95 % bootstrap interval of every quantile"},
     "excess_quantile": {"units": "nats per example", "long_name": "quantiles of the excess loss"},
+    "mean_interval_examples": {
+        "units": "nats per example",
+        "long_name": "95 % bootstrap interval over examples of the mean excess loss",
+    },
+    "quantile_interval_examples": {
+        "units": "nats per example",
+        "long_name": "95 % bootstrap interval over examples of every quantile",
+    },
+    "share_interval_examples": {
+        "units": "fraction",
+        "long_name": "95 % bootstrap interval over examples of the share of low loss",
+    },
+    "barrier_at": {"units": "nats per example", "long_name": "loss above the mean of the ends"},
+    "tolerated_strength": {"units": "fraction", "long_name": "strength at which the barrier passes the threshold"},
+    "tolerated_interval": {"units": "fraction", "long_name": "95 % bootstrap interval of that strength"},
+    "tolerated_churn": {"units": "fraction", "long_name": "units moved at that strength"},
     "worst_excess": {"units": "nats per example", "long_name": "largest excess loss"},
     "low_loss_share": {"units": "fraction", "long_name": "share of draws of low loss"},
     "share_interval": {"units": "fraction", "long_name": "95 % Wilson interval of that share"},
@@ -107,7 +126,9 @@ def summary(
         ``mean_excess`` and ``excess_quantile`` (nats) with 95 % intervals over draws, ``mean_interval`` and
         ``quantile_interval`` (percentile bootstrap, 2,000 resamples, seed 0); ``worst_excess`` (nats);
         ``low_loss_share`` and its 95 % Wilson interval ``share_interval`` (fraction). A draw that is not a number makes
-        all but the share NaN and counts as not low; one draw alone has no bootstrap interval.
+        all but the share NaN and counts as not low; one draw alone has no bootstrap interval. Where the losses of
+        examples were kept, ``mean_interval_examples``, ``quantile_interval_examples`` and ``share_interval_examples``:
+        the same draws on other examples (paired percentile bootstrap, 1,000 resamples, seed 0).
 
     Raises:
         ValueError: for a dataset that holds no draws.
@@ -144,8 +165,58 @@ def summary(
             ).assign_coords(bound=bounds),
         }
     )
+    if any(f"example_loss_{split}" in dataset for split in dataset.split.values):
+        result = result.merge(_over_examples(dataset, epsilon, levels))
     result.attrs = {**dataset.attrs, "epsilon": epsilon}
     return label(result, _ATTRIBUTES)
+
+
+def _over_examples(dataset: xr.Dataset, epsilon: float, levels: list[float]) -> xr.Dataset:
+    """Intervals over the examples of every split: all networks on the same resampled examples."""
+    found = []
+    for split in dataset.split.values:
+        draws, ends = dataset[f"example_loss_{split}"], dataset[f"reference_example_loss_{split}"]
+        example = f"{split}_example"
+        intervals = xr.apply_ufunc(
+            lambda of_draws, of_ends: _excess_intervals(of_draws, of_ends, epsilon, levels),
+            draws,
+            ends.sel(reference=["A", "B"]).rename(reference="end"),
+            input_core_dims=[["sample", example], ["end", example]],
+            output_core_dims=[["statistic", "bound"]],
+            vectorize=True,
+        )
+        found.append(intervals.assign_coords(bound=["low", "high"]))
+    every = xr.concat(found, xr.DataArray(dataset.split.values, dims="split", name="split"))
+    return xr.Dataset(
+        {
+            "mean_interval_examples": every.isel(statistic=0),
+            "share_interval_examples": every.isel(statistic=1),
+            "quantile_interval_examples": every.isel(statistic=slice(2, None))
+            .rename(statistic="quantile")
+            .assign_coords(quantile=levels),
+        }
+    )
+
+
+def _excess_intervals(draws: np.ndarray, ends: np.ndarray, epsilon: float, levels: list[float]) -> np.ndarray:
+    """95 % intervals ``[statistic, bound]`` of mean, share of low loss and quantiles of the draws' excess loss.
+
+    Args:
+        draws, ends: losses of examples, ``[draw, example]`` and ``[end, example]``.
+    """
+
+    def statistics(*networks: np.ndarray, axis: int) -> np.ndarray:
+        loss = np.stack(networks[: len(draws)]).mean(axis)
+        excess = loss - np.maximum(*(end.mean(axis) for end in networks[len(draws) :]))
+        return np.stack([excess.mean(0), (excess <= epsilon).mean(0), *np.quantile(excess, levels, axis=0)])
+
+    networks = (*draws.astype(float), *ends.astype(float))
+    if not np.isfinite(networks).all():
+        return np.full((2 + len(levels), 2), np.nan)
+    batch = max(1, _AT_ONCE // np.size(networks))
+    options = {"n_resamples": 1000, "batch": batch, "method": "percentile", "vectorized": True, "rng": 0}
+    found = bootstrap(networks, statistics, paired=True, **options).confidence_interval
+    return np.stack([found.low, found.high], -1)
 
 
 def _bootstrapped(values: np.ndarray, statistic: Callable[..., np.ndarray]) -> np.ndarray:
@@ -161,6 +232,91 @@ def _bootstrapped(values: np.ndarray, statistic: Callable[..., np.ndarray]) -> n
 def _wilson(successes: int, n: int) -> np.ndarray:
     interval = binomtest(successes, n).proportion_ci(method="wilson")
     return np.array([interval.low, interval.high])
+
+
+def tolerance(dataset: xr.Dataset, *, threshold: float = 0.1) -> xr.Dataset:
+    """How much of the matching may be wrong: the strength at which the barrier passes a threshold. Our definition.
+
+    The barrier at a strength is the loss of the combination (for a law, the mean of its draws) less ½(L_A + L_B): at
+    the midpoint, D3. Its mean over repeats is taken to be linear between the strengths measured.
+
+    Args:
+        threshold: nats per example.
+
+    Returns:
+        ``barrier_at`` by strength and repeat; ``tolerated_strength``, infinite where the barrier never passes the
+        threshold, the lowest strength where it begins above; ``tolerated_interval``, its 95 % interval over repeats
+        (percentile bootstrap, 2,000 resamples, seed 0; one repeat has none); ``tolerated_churn``, the share of units
+        moved there. NaN where a loss is.
+
+    Raises:
+        ValueError: for a dataset of another sweep.
+    """
+    _require(dataset, "repeat", "perturbation")
+    loss = dataset.loss.mean("sample", skipna=False) if "sample" in dataset.dims else dataset.loss
+    barrier = loss - dataset.reference_loss.sel(reference=["A", "B"]).mean("reference", skipna=False)
+    strengths = dataset.strength.values
+    crossing = xr.apply_ufunc(
+        lambda values: _crossing(strengths, values, threshold),
+        barrier.mean("repeat", skipna=False),
+        input_core_dims=[["strength"]],
+        vectorize=True,
+    )
+    interval = xr.apply_ufunc(
+        lambda values: _crossing_interval(strengths, values, threshold),
+        barrier,
+        input_core_dims=[["strength", "repeat"]],
+        output_core_dims=[["bound"]],
+        vectorize=True,
+    )
+    churn = xr.apply_ufunc(
+        lambda at, values: np.interp(at, strengths, values) if np.isfinite(at) else np.nan,
+        crossing,
+        dataset.churn.mean("repeat"),
+        input_core_dims=[[], ["strength"]],
+        vectorize=True,
+    )
+    result = xr.Dataset(
+        {
+            "barrier_at": barrier,
+            "tolerated_strength": crossing,
+            "tolerated_interval": interval.assign_coords(bound=["low", "high"]),
+            "tolerated_churn": churn,
+        }
+    )
+    result.attrs = {**dataset.attrs, "threshold": threshold}
+    return label(result, _ATTRIBUTES)
+
+
+def _crossing(strengths: np.ndarray, barrier: np.ndarray, threshold: float) -> float:
+    """Where a piecewise linear curve first passes the threshold; infinite if nowhere, NaN if the curve has one."""
+    if np.isnan(barrier).any():
+        return np.nan
+    above = np.flatnonzero(barrier > threshold)
+    if not len(above):
+        return np.inf
+    if not (i := above[0]):
+        return float(strengths[0])
+    share = (threshold - barrier[i - 1]) / (barrier[i] - barrier[i - 1])
+    return float(strengths[i - 1] + share * (strengths[i] - strengths[i - 1]))
+
+
+def _crossing_interval(strengths: np.ndarray, barrier: np.ndarray, threshold: float) -> np.ndarray:
+    """95 % interval ``[bound]`` of :func:`_crossing` over the repeats of a barrier ``[strength, repeat]``.
+
+    Its bounds are values that were found, as there is no number between a strength and none.
+    """
+    repeats = barrier.shape[1]
+    if repeats < 2 or np.isnan(barrier).any():
+        return np.full(2, np.nan)
+
+    def statistic(index: np.ndarray) -> float:
+        return min(_crossing(strengths, barrier[:, index].mean(1), threshold), _NEVER)
+
+    options = {"n_resamples": 2000, "method": "percentile", "vectorized": False, "rng": 0}
+    found = bootstrap((np.arange(repeats),), statistic, **options).bootstrap_distribution
+    bounds = np.quantile(found, (0.025, 0.975), method="inverted_cdf")
+    return np.where(bounds == _NEVER, np.inf, bounds)
 
 
 #: Kinds of routes between two networks.

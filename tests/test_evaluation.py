@@ -45,9 +45,10 @@ def test_many_at_once_equal_one_by_one(case, strategy):
 
 def test_the_deviation_of_the_loss_is_that_over_examples():
     model, stacked, split = problem(SMALL[0])
-    got = evaluate(model, stacked, split, ("loss_deviation", "logits"))
+    got = evaluate(model, stacked, split, ("loss_deviation", "example_loss", "logits"))
     losses = -got["logits"].log_softmax(-1)[:, torch.arange(11), split.y]
     torch.testing.assert_close(got["loss_deviation"], losses.std(1, correction=0))
+    torch.testing.assert_close(got["example_loss"].double(), losses.double(), rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("strategy", ["loop", "vmap"])
@@ -119,7 +120,7 @@ def test_nothing_is_changed(digits):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"quantities": ("los",)}, ["los", "loss, accuracy, loss_deviation, logits"]),
+        ({"quantities": ("los",)}, ["los", "loss, accuracy, loss_deviation, example_loss, logits"]),
         ({"device": "gpu"}, ["'gpu'", "'cpu', 'cuda'"]),
         ({"strategy": "magic"}, ["'loop', 'vmap', 'module'", "'magic'"]),
         ({"max_memory": 10}, ["max_memory = 10 bytes", "which needs"]),

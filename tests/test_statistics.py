@@ -1,5 +1,7 @@
 """Barriers and summaries against values worked out by hand."""
 
+import itertools
+
 import numpy as np
 import pytest
 import synthetic
@@ -7,7 +9,7 @@ import xarray as xr
 from explained import explains
 from scipy.stats import bootstrap, norm
 
-from modecomb_viz.statistics import barriers, summary
+from modecomb_viz.statistics import barriers, summary, tolerance
 
 
 def test_barriers_of_a_parabola():
@@ -121,3 +123,84 @@ def test_the_interval_of_the_mean_covers_it_as_often_as_it_says():
         low, high = summary(_draws(rng.normal(0.3, 0.1, 40))).mean_interval.sel(split="test").values
         hits += low <= 0.3 <= high
     assert 0.89 <= hits / 200 <= 0.99
+
+
+def _perturbed(barrier):
+    """A perturbation whose midpoint is this far ``[strength, repeat]`` above ends of loss 0.2 and 0.4."""
+    strengths, repeats = np.shape(barrier)
+    return xr.Dataset(
+        {
+            "loss": (("split", "strength", "repeat"), 0.3 + np.array(barrier)[None]),
+            "reference_loss": (("split", "reference"), np.array([[0.2, 0.4, 0.3, 1.0]])),
+            "churn": (("strength", "repeat"), np.linspace(0, 0.8, strengths)[:, None] + np.zeros(repeats)),
+        },
+        {
+            "split": ["test"],
+            "strength": np.linspace(0, 1, strengths),
+            "repeat": np.arange(repeats),
+            "reference": ["A", "B", "midpoint", "naive midpoint"],
+        },
+    )
+
+
+@pytest.mark.parametrize(
+    ("barrier", "strength", "churn"),
+    [
+        ([0.0, 0.05, 0.15, 0.9, 2.0], 0.375, 0.3),
+        ([0.0, 0.05, 0.0, 0.3, 0.0], 0.5 + 0.25 / 3, 0.4 + 0.2 / 3),
+        ([0.0, 0.0, 0.0, 0.0, 0.0999], np.inf, np.nan),
+        ([0.2, 0.0, 0.0, 0.0, 0.0], 0.0, 0.0),
+        ([0.0, 0.0, np.nan, 0.0, 1.0], np.nan, np.nan),
+    ],
+)
+def test_the_strength_at_which_a_barrier_passes(barrier, strength, churn):
+    found = tolerance(_perturbed(np.array(barrier)[:, None])).sel(split="test")
+    assert found.tolerated_strength.item() == pytest.approx(strength, nan_ok=True)
+    assert found.tolerated_churn.item() == pytest.approx(churn, nan_ok=True)
+    assert found.tolerated_interval.isnull().all()
+    np.testing.assert_allclose(found.barrier_at.values[:, 0], barrier, atol=1e-12)
+
+
+def test_the_interval_of_a_tolerance_is_that_of_all_resamples():
+    """Three repeats have 27 resamples of equal probability: the bootstrap draws from them."""
+    repeats = np.array([[0.0, 0.2, 0.4], [0.0, 0.05, 0.15], [0.0, 0.0, 0.08]]).T
+    found = tolerance(_perturbed(repeats)).sel(split="test").tolerated_interval.values
+    crossings = []
+    for index in itertools.product(range(3), repeat=3):
+        mean = repeats[:, index].mean(1)
+        fine = np.linspace(0, 1, 200_001)
+        above = np.flatnonzero(np.interp(fine, [0, 0.5, 1], mean) > 0.1)
+        crossings.append(fine[above[0]] if len(above) else np.inf)
+    expected = np.quantile(crossings, (0.025, 0.975), method="inverted_cdf")
+    assert expected[1] == np.inf
+    np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
+def test_a_law_is_judged_by_the_mean_of_its_draws():
+    one = _perturbed(np.array([0.0, 0.3, 0.6])[:, None])
+    draws = one.assign(loss=one.loss + xr.DataArray([-0.1, 0.1], dims="sample"))
+    xr.testing.assert_allclose(tolerance(draws), tolerance(one))
+
+
+def test_intervals_over_examples_resample_all_networks_together():
+    rng = np.random.default_rng(3)
+    draws, examples = 6, 400
+    hard = rng.gamma(0.3, 1.0, examples)
+    of_draws = (hard + rng.normal(0.2, 0.3, (draws, examples))).astype(np.float32)
+    of_ends = (hard + rng.normal([[0.0], [0.05], [0.0], [0.5]], 0.3, (4, examples))).astype(np.float32)
+    dataset = _draws(of_draws.mean(1)).sel(split=["test"])
+    dataset["reference_loss"] = dataset.reference_loss.copy(data=of_ends.mean(1)[None])
+    dataset["example_loss_test"] = ("sample", "test_example"), of_draws
+    dataset["reference_example_loss_test"] = ("reference", "test_example"), of_ends
+    found = summary(dataset, epsilon=0.18).sel(split="test")
+    weights = rng.multinomial(examples, np.full(examples, 1 / examples), 20_000) / examples
+    excess = weights @ of_draws.T - np.maximum(*(weights @ of_ends[:2].T).T)[:, None]
+    mean, share = (np.quantile(v, (0.025, 0.975)) for v in (excess.mean(1), (excess <= 0.18).mean(1)))
+    np.testing.assert_allclose(found.mean_interval_examples, mean, atol=0.004)
+    np.testing.assert_allclose(found.share_interval_examples, share, atol=1 / draws + 1e-9)
+    middle = np.quantile(np.quantile(excess, 0.5, axis=1), (0.025, 0.975))
+    np.testing.assert_allclose(found.quantile_interval_examples.sel(quantile=0.5), middle, atol=0.006)
+    wide = np.quantile(weights @ of_draws.mean(0), (0.025, 0.975))
+    assert np.ptp(mean) < np.ptp(wide), "networks on the same examples differ by less than each varies"
+    dataset.example_loss_test[0, 0] = np.nan
+    assert summary(dataset).mean_interval_examples.isnull().all()

@@ -260,6 +260,32 @@ def test_samples_are_the_draws_of_the_law(digits):
     assert samples.reference_loss.sel(split="test").values[:3].tolist() == ends.loss.values[0][[0, 2, 1]].tolist()
 
 
+def test_groups_are_perturbed_one_by_one(digits):
+    options = {"strengths": [0.0, 0.6], "repeats": 2, "kind": "noise"}
+    each, every = mc.sweep_perturbation(digits, per_group=True, **options), mc.sweep_perturbation(digits, **options)
+    assert each.group.values.tolist() == ["all groups", *digits.spec.sizes]
+    xr.testing.assert_identical(each.sel(group="all groups", drop=True).drop_attrs(), every.drop_attrs())
+    alone = each.churn.isel(group=slice(1, None))
+    np.testing.assert_allclose(alone.sum("group"), every.churn)
+    assert (alone.sel(strength=0.6) > 0).all()
+    one = mc.perturb_alignment(mc.align_modes(digits, "A", "B"), 0.6, "noise", 1)
+    only = {g: p if g == "P_1" else one.base.permutation[g] for g, p in one.permutation.items()}
+    params = mc.apply_permutation(digits.spec, only, digits.params["B"])
+    half = {name: (0.5 * (a + params[name]))[None] for name, a in digits.params["A"].items()}
+    expected = mc.evaluate(digits.model, half, digits.test)["loss"].item()
+    assert each.loss.sel(group="P_1", strength=0.6, repeat=1).item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_law_is_drawn_alike_under_every_perturbation(digits):
+    law = {"distribution": "bernoulli", "n": 3, "p": 0.3, "seed": 5}
+    found = mc.sweep_perturbation(digits, [0.0, 0.7], repeats=2, **law)
+    assert found.loss.dims == ("split", "strength", "repeat", "sample")
+    for strength, repeat in ((0.0, 1), (0.7, 0)):
+        draws = mc.sweep_samples(digits, strength=strength, perturbation_seed=repeat, **law)
+        got = found.sel(strength=strength, repeat=repeat)
+        np.testing.assert_allclose(got.loss, draws.loss, rtol=1e-6)
+
+
 def test_perturbation_reports_what_it_did(digits):
     dataset = mc.sweep_perturbation(digits, [0.0, 0.5, 1.0], repeats=2, kind="shuffle")
     assert dataset.churn.values[:, 0].tolist() == [0.0, 0.5, 1.0]
@@ -272,7 +298,7 @@ def test_perturbation_reports_what_it_did(digits):
 
 
 def test_other_coefficients_and_splits(digits):
-    at_end = mc.sweep_perturbation(digits, [0.8], repeats=1, coefficient=1.0, splits=("train",))
+    at_end = mc.sweep_perturbation(digits, [0.8], repeats=1, value=1.0, splits=("train",))
     assert at_end.loss.item() == pytest.approx(at_end.reference_loss.sel(reference="B").item(), rel=1e-5)
 
 

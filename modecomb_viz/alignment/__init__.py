@@ -12,7 +12,7 @@ from typing import Any
 from modecomb_viz.alignment.activations import activation_matching, unit_correlation
 from modecomb_viz.alignment.base import Alignment, Matching, matching_objective, unit_similarity
 from modecomb_viz.alignment.controls import identity, random_matching
-from modecomb_viz.alignment.perturbation import PERTURBATIONS, perturb_alignment
+from modecomb_viz.alignment.perturbation import PERTURBATIONS, perturb_alignment, perturbed_in
 from modecomb_viz.alignment.sinkhorn import sinkhorn
 from modecomb_viz.alignment.universe import Universe, find_universe, universe
 from modecomb_viz.alignment.weights import weight_matching
@@ -31,6 +31,7 @@ __all__ = [
     "find_universe",
     "matching_objective",
     "perturb_alignment",
+    "perturbed_in",
     "takes",
     "unit_correlation",
     "unit_similarity",

@@ -1,6 +1,6 @@
 """Perturbed matchings: how much of an alignment may be wrong before the combination fails."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import torch
@@ -9,7 +9,7 @@ from torch import Tensor
 from modecomb_viz.alignment.base import Alignment, assign, objective_of, unit_similarity
 from modecomb_viz.permutation import check_strength, shuffle
 
-__all__ = ["PERTURBATIONS", "perturb_alignment"]
+__all__ = ["PERTURBATIONS", "perturb_alignment", "perturbed_in"]
 
 
 def _perturb_shuffle(alignment: Alignment, strength: float, seed: int) -> dict[str, Tensor]:
@@ -64,3 +64,18 @@ def perturb_alignment(alignment: Alignment, strength: float, kind: str = "shuffl
     permutation = PERTURBATIONS[kind](alignment, strength, seed)
     objective = (objective_of(alignment, permutation),)
     return replace(alignment, permutation=permutation, objective=objective, restarts=(), base=alignment)
+
+
+def perturbed_in(alignment: Alignment, groups: Sequence[str]) -> Alignment:
+    """A perturbed alignment, its perturbation undone but for these groups.
+
+    Raises:
+        ValueError: for a group that the network has not.
+    """
+    if unknown := set(groups) - set(alignment.permutation):
+        raise ValueError(f"groups must be among {', '.join(alignment.permutation)}, got {', '.join(sorted(unknown))}.")
+    if alignment.base is None:
+        return alignment
+    base = alignment.base.permutation
+    permutation = {group: p if group in groups else base[group] for group, p in alignment.permutation.items()}
+    return replace(alignment, permutation=permutation, objective=(objective_of(alignment.base, permutation),))

@@ -85,14 +85,15 @@ def evaluate(
         stacked_params: ``[point, *shape]`` per tensor, in the precision of the evaluation.
         split: inputs and labels, in the same precision.
         quantities: among "loss" (nats per example), "loss_deviation" (of it over examples), "accuracy" (fraction),
-            "logits".
+            "example_loss" (of every example), "logits".
         device: default: the GPU if there is one.
         strategy: one of :data:`STRATEGIES`; default: by device.
         max_memory: bytes of weights and activations held at once, beyond the arguments themselves.
         precision: of the products: "tf32" and "bfloat16" round their factors; otherwise that of the arguments.
 
     Returns:
-        ``{"loss": [point], "accuracy": [point], "logits": [point, example, class]}``, on the CPU.
+        ``{"loss": [point], "accuracy": [point], "example_loss": [point, example], "logits": [point, example, class]}``,
+        on the CPU.
 
     Raises:
         ValueError: for a model in training mode, an unknown quantity, device or strategy, or no point at all.

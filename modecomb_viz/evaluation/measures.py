@@ -9,7 +9,10 @@ from torch import Tensor
 
 __all__ = ["QUANTITIES", "Totals", "check_quantities"]
 
-QUANTITIES = ("loss", "accuracy", "loss_deviation", "logits")
+QUANTITIES = ("loss", "accuracy", "loss_deviation", "example_loss", "logits")
+
+#: Quantities that are kept per example, not added up.
+_KEPT = ("example_loss", "logits")
 
 
 def check_quantities(quantities: Sequence[str]):
@@ -30,9 +33,9 @@ class Totals:
 
     def __init__(self, points: int, examples: int, quantities: Sequence[str]):
         self._examples, self._quantities = examples, quantities
-        sums = {*quantities, *(("loss",) if "loss_deviation" in quantities else ())} - {"logits"}
+        sums = {*quantities, *(("loss",) if "loss_deviation" in quantities else ())} - set(_KEPT)
         self._sums = {q: torch.zeros(points, dtype=torch.float64) for q in sums}
-        self._logits: Tensor | None = None
+        self._kept: dict[str, Tensor] = {}
         self._points = points
 
     def add(
@@ -55,17 +58,22 @@ class Totals:
             if losses.isnan().any():
                 total[logits.isnan().flatten(1).any(1)] = torch.nan
             self._sums["accuracy"][index] += total.cpu()
-        if "logits" in self._quantities:
-            if self._logits is None:
-                self._logits = logits.new_empty(self._points, self._examples, logits.shape[-1], device="cpu")
-            self._logits[index, start : start + logits.shape[1]] = logits.cpu()
+        for quantity, values in (("example_loss", losses), ("logits", logits)):
+            if quantity in self._quantities:
+                self._keep(quantity, index, start, values)
+
+    def _keep(self, quantity: str, index: Tensor, start: int, values: Tensor):
+        """Put values ``[point, example, …]`` in their place."""
+        if quantity not in self._kept:
+            self._kept[quantity] = values.new_empty(self._points, self._examples, *values.shape[2:], device="cpu")
+        self._kept[quantity][index, start : start + values.shape[1]] = values.cpu()
 
     def means(self) -> dict[str, Tensor]:
         """Loss in nats per example, its deviation over examples, accuracy as a fraction ``[point]``.
 
-        Logits are ``[point, example, class]``.
+        Losses of examples are ``[point, example]``, logits ``[point, example, class]``.
         """
         found = {quantity: total / self._examples for quantity, total in self._sums.items()}
         if "loss_deviation" in found:
             found["loss_deviation"] = (found["loss_deviation"] - found["loss"] ** 2).clamp(min=0).sqrt()
-        return found if self._logits is None else found | {"logits": self._logits}
+        return found | self._kept

@@ -272,9 +272,9 @@ class _Builder:
             kernel = source.args[1]
             column = self._call(torch.reshape, factor, (-1, *[1] * (len(kernel.meta["val"].shape) - 1)))
             centre = mean if source.args[2] is None else self._call(torch.sub, mean, source.args[2])
-            offset = self._call(torch.mul, self._call(torch.neg, centre), factor)
+            offset = self._call(torch.mul, self._call(torch.neg, centre), factor, like=mean)
             if shift is not None:
-                offset = self._call(torch.add, offset, shift)
+                offset = self._call(torch.add, offset, shift, like=mean)
             args = (source.args[0], self._call(torch.mul, kernel, column, like=kernel), offset, *source.args[3:])
             made = self._call(source.target, *args, like=source)
         first.replace_all_uses_with(made)

@@ -155,9 +155,18 @@ class Measurement:
         seed = self.sweep.perturbation_seed + seed_offset
         return perturb_alignment(self.alignment(b), strength, self.sweep.perturbation, seed)
 
-    def evaluate(self, family: Combinations, coordinates: Tensor) -> Generator[Progress, None, Found]:
-        """Loss and accuracy ``[split, point]`` of a family at the coordinates, repaired as the sweep says."""
-        found = yield from self._evaluate(self.splits, family, coordinates, QUANTITIES, self.plan)
+    def evaluate(
+        self, family: Combinations, coordinates: Tensor, *, examples: bool = False
+    ) -> Generator[Progress, None, Found]:
+        """Loss and accuracy ``[split, point]`` of a family at the coordinates, repaired as the sweep says.
+
+        With ``examples`` also ``example_loss_SPLIT``, ``[point, example]``.
+        """
+        quantities = (*QUANTITIES, *(("example_loss",) if examples else ()))
+        of_splits = yield from self.of_splits(family, coordinates, quantities)
+        found = _stacked(of_splits, QUANTITIES)
+        if examples:
+            found |= {f"example_loss_{name}": of["example_loss"] for name, of in of_splits.items()}
         if self.sweep.precision in REDUCED and not self._precision_error:
             yield from self._measure_precision(family, coordinates, found)
         return found
@@ -168,7 +177,8 @@ class Measurement:
         """Evaluate some of the points in float32 as well, and keep the largest differences."""
         some = np.unique(np.linspace(0, len(coordinates) - 1, _CHECKED).astype(int))
         plan = replace(self.plan, precision="float32")
-        exact = yield from self._evaluate(self.splits, family, coordinates[some], QUANTITIES, plan, counts=False)
+        of_splits = yield from self._evaluate(self.splits, family, coordinates[some], QUANTITIES, plan, counts=False)
+        exact = _stacked(of_splits, QUANTITIES)
         differences = {quantity: abs(found[quantity][:, some] - values) for quantity, values in exact.items()}
         known = {q: values[np.isfinite(values)] for q, values in differences.items()}
         self._precision_error = {"points": len(some), **{q: float(v.max(initial=0)) for q, v in known.items()}}
@@ -182,7 +192,8 @@ class Measurement:
         is taken to be at least that of so many examples that cost what guessing costs.
         """
         quantities = (*QUANTITIES, "loss_deviation")
-        found = yield from self._evaluate(self.samples, family, coordinates, quantities, self.plan, counts=False)
+        of_splits = yield from self._evaluate(self.samples, family, coordinates, quantities, self.plan, counts=False)
+        found = _stacked(of_splits, quantities)
         sizes, whole = (np.array([[len(s.y)] for s in of.values()]) for of in (self.samples, self.splits))
         guessing = np.log([[len(split.y.unique())] for split in self.splits.values()])
         right = (found["accuracy"] * sizes + 1) / (sizes + 2)
@@ -199,21 +210,17 @@ class Measurement:
         plan: Plan,
         *,
         counts: bool = True,
-    ) -> Generator[Progress, None, Found]:
-        values = {quantity: np.full((len(splits), len(coordinates)), np.nan) for quantity in quantities}
-        for row, name in enumerate(splits):
-            found = yield from self._found(name, splits[name], family, coordinates, quantities, plan, counts=counts)
-            for quantity, of_points in found.items():
-                values[quantity][row] = of_points
-        return values
+    ) -> Generator[Progress, None, dict[str, Found]]:
+        found = {}
+        for name, split in splits.items():
+            found[name] = yield from self._found(name, split, family, coordinates, quantities, plan, counts=counts)
+        return found
 
-    def logits(self, family: Combinations, coordinates: Tensor) -> Generator[Progress, None, dict[str, Tensor]]:
-        """Per split ``[point, example, class]``, on the CPU."""
-        logits = {}
-        for name, split in self.splits.items():
-            found = yield from self._found(name, split, family, coordinates, ("logits",), self.plan)
-            logits[name] = torch.from_numpy(found["logits"])
-        return logits
+    def of_splits(
+        self, family: Combinations, coordinates: Tensor, quantities: Sequence[str]
+    ) -> Generator[Progress, None, dict[str, Found]]:
+        """Per split the quantities ``[point, …]``, such as logits ``[point, example, class]``."""
+        return (yield from self._evaluate(self.splits, family, coordinates, quantities, self.plan))
 
     def _found(
         self,
@@ -306,11 +313,13 @@ class Measurement:
         """t ↦ (1 − t)·Θ_A + t·Θ_B."""
         return segment(self.params_a, self.placed(params_b))
 
-    def references(self, alignment: Alignment) -> Generator[Progress, None, dict[str, np.ndarray]]:
-        """Loss and accuracy ``[split, reference]`` of :data:`REFERENCES`."""
-        aligned = yield from self.evaluate(self.line(alignment.params), torch.tensor([0.0, 1.0, 0.5]))
-        naive = yield from self.evaluate(self.line(alignment.params_b), torch.tensor([0.5]))
-        return {quantity: np.concatenate([aligned[quantity], naive[quantity]], axis=1) for quantity in QUANTITIES}
+    def references(self, alignment: Alignment, *, examples: bool = False) -> Generator[Progress, None, Found]:
+        """Loss and accuracy ``[split, reference]`` of :data:`REFERENCES`; losses of examples as :meth:`evaluate`."""
+        at = torch.tensor([0.0, 1.0, 0.5])
+        aligned = yield from self.evaluate(self.line(alignment.params), at, examples=examples)
+        naive = yield from self.evaluate(self.line(alignment.params_b), at[2:], examples=examples)
+        axes = {quantity: int(quantity in QUANTITIES) for quantity in aligned}
+        return {q: np.concatenate([aligned[q], naive[q]], axis=axis) for q, axis in axes.items()}
 
     def dataset(
         self,
@@ -346,6 +355,11 @@ class Measurement:
         """All that must be the same for the same bits."""
         cut = {"block": self._block} if self._block else {}
         return {**asdict(self.plan), "threads": torch.get_num_threads(), **cut}
+
+
+def _stacked(of_splits: Mapping[str, Found], quantities: Sequence[str]) -> Found:
+    """What is one number per point, ``[split, point]``."""
+    return {quantity: np.stack([found[quantity] for found in of_splits.values()]) for quantity in quantities}
 
 
 def _device_name(device: torch.device) -> str:

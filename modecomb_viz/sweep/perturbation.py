@@ -1,64 +1,106 @@
-"""Robustness: the midpoint under ever stronger perturbations of the matching."""
+"""Robustness: combinations under ever stronger perturbations of the matching."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 import numpy as np
 import torch
 
-from modecomb_viz.sweep.measurement import QUANTITIES, REFERENCES, Measurement, Step, Sweep
-from modecomb_viz.sweep.settings import check_count, check_finite
+from modecomb_viz.alignment import Alignment, perturbed_in
+from modecomb_viz.executor import Progress
+from modecomb_viz.hypercube import Combinations
+from modecomb_viz.sweep.measurement import QUANTITIES, REFERENCES, Found, Measurement, Step, Sweep
+from modecomb_viz.sweep.settings import LawSettings, check_count
 
-__all__ = ["PerturbationSweep"]
+__all__ = ["ALL_GROUPS", "PerturbationSweep"]
+
+#: The name of the perturbation of all groups at once, where groups are perturbed one by one as well.
+ALL_GROUPS = "all groups"
+
+_REALISED = ("churn", "objective_lost")
 
 
 @dataclass(frozen=True, kw_only=True)
-class PerturbationSweep(Sweep):
-    """Loss, accuracy, churn and lost objective at Λ = ``coefficient`` · 1 under perturbations of the matching.
+class PerturbationSweep(LawSettings, Sweep):
+    """Loss, accuracy, churn and lost objective of combinations under perturbations of the matching.
 
-    The references are those of the unperturbed alignment.
+    The combinations are draws of a law of Λ, by default the midpoint; draw i is the same Λ at all strengths. The
+    references are those of the unperturbed alignment.
 
     Attributes:
+        distribution: of the coefficients; constant (by default ½, the midpoint) has one member, so it is not drawn.
         strength: one or more strengths in [0, 1].
         repeats: perturbations per strength; repeat r has the seed ``perturbation_seed + r`` at all strengths.
-        coefficient: λ of the network that is measured; ½ is the midpoint.
+        per_group: perturb every group of units alone as well, by the draw that perturbs it among all.
+        n: draws of the law per perturbation.
     """
 
     name: ClassVar[str] = "perturbation"
 
+    distribution: str = "constant"
+    parameters: dict[str, float] = field(default_factory=dict)
     strength: float | tuple[float, ...] = tuple(k / 10 for k in range(11))
     repeats: int = 5
-    coefficient: float = 0.5
+    per_group: bool = False
+    n: int = 8
 
     def __post_init__(self):
         super().__post_init__()
         check_count("repeats", self.repeats, 1, 10_000)
-        check_finite("coefficient", self.coefficient)
+        check_count("n", self.n, 1, 10_000)
         object.__setattr__(self, "strength", self.strengths)
         if not self.strength:
             raise ValueError("strengths is empty; give at least one, such as [0, 0.5, 1].")
 
-    def measure(self, run: Measurement) -> Iterator[Step]:
-        splits, count = len(self.splits), len(self.strengths)
-        run.total = (count * self.repeats + len(REFERENCES)) * splits
-        references = yield from run.references(run.alignment())
-        values = {q: np.full((splits, count, self.repeats), np.nan) for q in QUANTITIES}
-        realised = {name: np.full((count, self.repeats), np.nan) for name in ("churn", "objective_lost")}
-        for repeat in range(self.repeats):
-            alignments = [run.perturbed(strength, seed_offset=repeat) for strength in self.strengths]
-            for name, array in realised.items():
-                array[:, repeat] = [getattr(alignment, name) for alignment in alignments]
-            for i, alignment in enumerate(alignments):
-                measured = yield from run.evaluate(run.line(alignment.params), torch.tensor([self.coefficient]))
-                for quantity in QUANTITIES:
-                    values[quantity][:, i, repeat] = measured[quantity][:, 0]
-            yield self._dataset(run, repeat + 1, values, realised, references)
+    @property
+    def draws(self) -> int:
+        """Networks per perturbation."""
+        return 1 if self.distribution == "constant" else self.n
 
-    def _dataset(self, run: Measurement, repeats: int, values, realised, references):
-        return run.dataset(
-            {q: (("split", "strength", "repeat"), a[..., :repeats].copy()) for q, a in values.items()}
-            | {name: (("strength", "repeat"), a[:, :repeats].copy()) for name, a in realised.items()}
-            | {f"reference_{q}": (("split", "reference"), a) for q, a in references.items()},
-            {"repeat": np.arange(repeats), "reference": list(REFERENCES)},
+    def measure(self, run: Measurement) -> Iterator[Step]:
+        groups = [ALL_GROUPS, *(run.modes.spec.sizes if self.per_group else ())]
+        splits, count = len(self.splits), len(self.strengths)
+        run.total = (len(groups) * count * self.repeats * self.draws + len(REFERENCES)) * splits
+        references = yield from run.references(run.alignment())
+        shape = (len(groups), count, self.repeats)
+        values = {q: np.full((splits, *shape, self.draws), np.nan) for q in QUANTITIES}
+        realised = {name: np.full(shape, np.nan) for name in _REALISED}
+        for repeat in range(self.repeats):
+            for s, strength in enumerate(self.strengths):
+                every = run.perturbed(strength, seed_offset=repeat)
+                for g, group in enumerate(groups):
+                    alignment = every if group == ALL_GROUPS else perturbed_in(every, [group])
+                    for name, array in realised.items():
+                        array[g, s, repeat] = getattr(alignment, name)
+                    measured = yield from self._combinations(run, alignment)
+                    for quantity in QUANTITIES:
+                        values[quantity][:, g, s, repeat] = measured[quantity]
+            yield self._dataset(run, repeat + 1, groups, values, realised, references)
+
+    def _combinations(self, run: Measurement, alignment: Alignment) -> Generator[Progress, None, Found]:
+        """The networks of the law between A and this π(B)."""
+        if self.distribution == "constant":
+            return (yield from run.evaluate(run.line(alignment.params), torch.tensor([self.parameters["value"]])))
+        others = (run.placed(alignment.params),)
+        family = Combinations(
+            run.params_a, others, lambda index: (self.draw(run.modes, int(index[0]), len(index), self.seed),)
         )
+        return (yield from run.evaluate(family, torch.arange(self.n)))
+
+    def _dataset(self, run: Measurement, repeats: int, groups: list[str], values, realised, references):
+        """The dimensions ``group`` and ``sample`` are there where there is more than one of either."""
+        one = {"group": not self.per_group, "sample": self.distribution == "constant"}
+        dims = ("group", "strength", "repeat")
+        dataset = run.dataset(
+            {q: (("split", *dims, "sample"), a[:, :, :, :repeats].copy()) for q, a in values.items()}
+            | {name: (dims, a[:, :, :repeats].copy()) for name, a in realised.items()}
+            | {f"reference_{q}": (("split", "reference"), a) for q, a in references.items()},
+            {
+                "repeat": np.arange(repeats),
+                "reference": list(REFERENCES),
+                "group": groups,
+                "sample": np.arange(self.draws),
+            },
+        )
+        return dataset.isel({name: 0 for name, drop in one.items() if drop}, drop=True)

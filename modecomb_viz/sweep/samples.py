@@ -25,11 +25,13 @@ class SamplesSweep(LawSettings, Sweep):
 
     Attributes:
         n: number of draws.
+        examples: keep the loss of every example, for intervals over examples in :func:`~modecomb_viz.summary`.
     """
 
     name: ClassVar[str] = "samples"
 
     n: int = 64
+    examples: bool = False
 
     def __post_init__(self):
         super().__post_init__()
@@ -39,25 +41,30 @@ class SamplesSweep(LawSettings, Sweep):
         return (self.draw(modes, int(index[0]), len(index), self.seed),)
 
     def measure(self, run: Measurement) -> Iterator[Step]:
-        modes = run.modes
         strengths, splits = len(self.strengths), len(self.splits)
         run.total = (self.n + len(REFERENCES)) * strengths * splits
         alignments = [run.perturbed(strength) for strength in self.strengths]
         aligned = [run.placed(alignment.params) for alignment in alignments]
-        values = {q: np.full((strengths, splits, self.n), np.nan) for q in QUANTITIES}
-        references = {q: np.full((strengths, splits, len(REFERENCES)), np.nan) for q in QUANTITIES}
-        for row, alignment in enumerate(alignments):
-            measured = yield from run.references(alignment)
-            for quantity in QUANTITIES:
-                references[quantity][row] = measured[quantity]
+        references = []
+        for alignment in alignments:
+            references.append((yield from run.references(alignment, examples=self.examples)))
+        found: list[list[dict[str, np.ndarray]]] = [[] for _ in aligned]
         for start, stop in growing(self.n):
             for row, params_b in enumerate(aligned):
-                family = Combinations(run.params_a, (params_b,), partial(self._draws, modes))
-                measured = yield from run.evaluate(family, arange(start, stop))
-                for quantity in QUANTITIES:
-                    values[quantity][row, :, start:stop] = measured[quantity]
-            yield run.dataset(
-                {q: (("strength", "split", "sample"), a[..., :stop].copy()) for q, a in values.items()}
-                | {f"reference_{q}": (("strength", "split", "reference"), a) for q, a in references.items()},
-                {"sample": np.arange(stop), "reference": list(REFERENCES)},
-            )
+                family = Combinations(run.params_a, (params_b,), partial(self._draws, run.modes))
+                found[row].append((yield from run.evaluate(family, arange(start, stop), examples=self.examples)))
+            variables = {}
+            for quantity in references[0]:
+                of_splits = quantity in QUANTITIES
+                draws = [np.concatenate([part[quantity] for part in row], axis=int(of_splits)) for row in found]
+                known = [row[quantity] for row in references]
+                for name, values, dim in ((quantity, draws, "sample"), (f"reference_{quantity}", known, "reference")):
+                    variables[name] = _dims(quantity, dim), np.stack(values)
+            yield run.dataset(variables, {"sample": np.arange(stop), "reference": list(REFERENCES)})
+
+
+def _dims(quantity: str, dim: str) -> tuple[str, ...]:
+    """Of a quantity of every split, or of every example of one."""
+    if quantity in QUANTITIES:
+        return "strength", "split", dim
+    return "strength", dim, quantity.removeprefix("example_loss_") + "_example"

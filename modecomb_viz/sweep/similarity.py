@@ -88,7 +88,8 @@ class _Table:
 
     def add(self, names: list[str], family: Combinations, coordinates: Tensor) -> Generator[Progress, None, None]:
         """Evaluate networks and compare them with all that are there."""
-        logits = yield from self._run.logits(family, coordinates)
+        found = yield from self._run.of_splits(family, coordinates, ("logits",))
+        logits = {split: torch.from_numpy(of["logits"]) for split, of in found.items()}
         for i, name in enumerate(names):
             weights = {k: w[0] for k, w in family(coordinates[i : i + 1]).items()}
             self._append(name, {split: values[i] for split, values in logits.items()}, weights)
