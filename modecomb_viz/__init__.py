@@ -59,6 +59,8 @@ _PUBLIC = {
         "plot_transitivity",
     ],
     "report": ["save_report"],
+    "export.tables": ["save_table", "table", "tables"],
+    "export.pictures": ["save_picture"],
     "explorer": ["Explorer"],
 }
 _HOME = {name: module for module, names in _PUBLIC.items() for name in names}

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from dataclasses import MISSING, fields
 
+import pandas
 import pytest
 import synthetic
 import typer
@@ -130,6 +131,27 @@ def test_report_of_stored_results(run, tmp_path):
     assert "<h1>mine</h1>" in (tmp_path / "r.html").read_text()
 
 
+def test_tables_of_stored_results(run, tmp_path):
+    path = mc.save(synthetic.segment(), tmp_path / "x.nc")
+    code, out, err = run("table", path, "--out", tmp_path / "x.csv", "--of", "barriers", "--no-units")
+    assert (code, out.strip(), err.strip()) == (0, f"wrote {tmp_path / 'x.csv'}", "")
+    lines = (tmp_path / "x.csv").read_text().splitlines()
+    assert lines[0] == "strength,split,definition,barrier,error_barrier"
+    assert len(lines) == 1 + 3 * 2 * 4
+    assert run("table", path, "--out", tmp_path / "x.parquet")[0] == 0
+    pandas.testing.assert_frame_equal(pandas.read_parquet(tmp_path / "x.parquet"), mc.table(mc.open(path)))
+
+
+def test_pictures_of_stored_results(run, tmp_path):
+    path = mc.save(synthetic.laws("bernoulli"), tmp_path / "x.nc")
+    given = ["--strength", "0.5", "--split", "train", "--option", "statistic=share", "--option", "epsilon=0.7"]
+    code, out, err = run("picture", path, "--out", tmp_path / "x.svg", *given, "--width", "700")
+    assert (code, out.strip(), err.strip()) == (0, f"wrote {tmp_path / 'x.svg'}", "")
+    text = (tmp_path / "x.svg").read_text()
+    assert 'width="700"' in text
+    assert "draws of low train loss [fraction]" in text
+
+
 def test_standard_report(run, tmp_path):
     code, _, err = run("report", "--standard", "digits-mlp", "--resolution", "5", "--out", tmp_path / "r.html")
     assert (code, err.strip()) == (0, "")
@@ -164,6 +186,12 @@ def mixed(tmp_path):
     return tmp_path / "mixed"
 
 
+@pytest.fixture(scope="session")
+def stored(tmp_path_factory):
+    """A segment at three strengths, in a file."""
+    return mc.save(synthetic.segment(), tmp_path_factory.mktemp("stored") / "segment.nc")
+
+
 OUT = ["--out", "{tmp}/x.nc"]
 DIGITS = ["--modes", "digits-mlp", *OUT]
 GIVEN = ["--architecture", "mlp", "--data", "digits"]
@@ -184,6 +212,11 @@ GIVEN = ["--architecture", "mlp", "--data", "digits"]
         (["report", "--standard", "digits-mlp", "--out", "/proc/x.html"], ["cannot write '/proc/x.html'"]),
         (["report", "--out", "{tmp}/x.html"], ["either results to show, or --standard"]),
         (["report", "{tmp}/none.nc", "--out", "{tmp}/x.html"], ["no result at"]),
+        (["table", "{stored}", "--out", "{tmp}/x.csv", "--of", "summary"], ["no table 'summary'", "points, barriers"]),
+        (["table", "{stored}", "--out", "{tmp}/x.txt"], [".csv or .parquet"]),
+        (["picture", "{stored}", "--out", "{tmp}/x.png"], ["the result has 3 strengths", "0, 0.5, 1"]),
+        (["picture", "{stored}", "--out", "{tmp}/x.png", "--option", "split"], ["NAME=VALUE", "'split'"]),
+        (["picture", "{stored}", "--out", "{tmp}/x.png", "--option", "width=3"], ["give --width"]),
         (["align", "--modes", "digits-mlp", "--method", "magic"], ["method", "weight_matching", "'magic'"]),
         (["train", "{tmp}/none.toml"], ["cannot read the recipe"]),
         (
@@ -199,8 +232,8 @@ GIVEN = ["--architecture", "mlp", "--data", "digits"]
         (["modes", "add", "x", "A=a.pt", "B=b.pt", *GIVEN, "--option", "seed=3"], ["does not take", "seed"]),
     ],
 )
-def test_bad_input_is_explained_without_a_traceback(run, tmp_path, mixed, arguments, words):
-    code, _, err = run(*(a.format(tmp=tmp_path, mixed=mixed) for a in arguments))
+def test_bad_input_is_explained_without_a_traceback(run, tmp_path, mixed, stored, arguments, words):
+    code, _, err = run(*(a.format(tmp=tmp_path, mixed=mixed, stored=stored) for a in arguments))
     assert code == 2
     assert err.startswith("error: ")
     assert len(err.strip().splitlines()) == 1

@@ -1,4 +1,4 @@
-"""The commands on stored results: report, show, compute again."""
+"""The commands on stored results: report, table, picture, show, compute again."""
 
 from pathlib import Path
 from typing import Annotated
@@ -8,9 +8,10 @@ import typer
 from modecomb_viz.cli.options import ROOT, TRUST
 from modecomb_viz.cli.progress import run, run_steps
 
-__all__ = ["report", "rerun", "show"]
+__all__ = ["picture", "report", "rerun", "show", "table"]
 
 _OUT_REPORT = typer.Option(help="The page to write; ends in .html.")
+_RESULT = typer.Argument(help="Result of a sweep, .nc.")
 
 
 def report(
@@ -47,6 +48,65 @@ def report(
         datasets = [run(sweep, opened) for sweep in standard_sweeps(splits, resolution)]
     save_report(datasets, out, title=title or f"Mode combinability of {standard or 'stored results'}")
     typer.echo(f"wrote {out} ({out.stat().st_size / 2**20:.1f} MiB)")
+
+
+def table(
+    result: Annotated[Path, _RESULT],
+    out: Annotated[Path, typer.Option(help="The table to write; ends in .csv or .parquet.")],
+    of: Annotated[
+        str,
+        typer.Option(help="Which table: points, reference, barriers …; the error for another lists those there are."),
+    ] = "points",
+    units: Annotated[bool, typer.Option(help="Units in the names of the columns of a CSV.")] = True,
+):
+    """Write the values of a result, or a statistic of it, as a tidy table.
+
+    Example: modecomb table segment.nc --of barriers --out barriers.csv
+    """
+    from modecomb_viz.export.tables import save_table
+    from modecomb_viz.results import open as open_result
+
+    typer.echo(f"wrote {save_table(open_result(result), out, of=of, units=units)}")
+
+
+def picture(
+    result: Annotated[Path, _RESULT],
+    out: Annotated[Path, typer.Option(help="The picture to write; ends in .png or .svg.")],
+    quantity: Annotated[str | None, typer.Option(help="loss or accuracy; default: what the plot shows.")] = None,
+    split: Annotated[str, typer.Option(help="test or train.")] = "test",
+    strength: Annotated[float | None, typer.Option(help="Which, of a result with many strengths.")] = None,
+    scale: Annotated[float | None, typer.Option(help="Pixels of a PNG per pixel of the figure; default: 2.")] = None,
+    width: Annotated[int | None, typer.Option(help="Of a single figure, in pixels; default: that of the plot.")] = None,
+    height: Annotated[
+        int | None, typer.Option(help="Of a single figure, in pixels; default: that of the plot.")
+    ] = None,
+    option: Annotated[
+        list[str], typer.Option(help="Of the plot: NAME=VALUE, such as measure=jensen_shannon. May be repeated.")
+    ] = [],  # noqa: B006
+):
+    """Draw a result as PNG or SVG; Chromium or Chrome must be installed, MODECOMB_CHROMIUM may name it.
+
+    Example: modecomb picture plane.nc --quantity accuracy --out plane.png
+    """
+    from modecomb_viz.export.pictures import save_picture
+    from modecomb_viz.results import open as open_result
+
+    sides = {"scale": scale, "width": width, "height": height}
+    chosen = {"quantity": quantity, "split": split, "strength": strength, **sides}
+    options = dict(map(_plot_option, option))
+    if twice := chosen.keys() & options.keys():
+        raise ValueError(f"--option {', '.join(sorted(twice))} has an option of its own: give --{min(twice)}.")
+    typer.echo(f"wrote {save_picture(open_result(result), out, **chosen, **options)}")
+
+
+def _plot_option(text: str) -> tuple[str, str | float]:
+    name, equals, value = text.partition("=")
+    if not name or not equals:
+        raise ValueError(f"an option of the plot is given as NAME=VALUE, such as definition=D1; got '{text}'.")
+    try:
+        return name, float(value)
+    except ValueError:
+        return name, value
 
 
 def show(
