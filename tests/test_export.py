@@ -41,7 +41,7 @@ STATISTICS = {
     "plane": [],
     "segment": ["barriers"],
     "samples": ["summary", "quantiles"],
-    "perturbation": [],
+    "perturbation": ["barriers", "tolerance"],
     "laws": ["summary", "quantiles"],
     "layers": ["barriers"],
     "transitivity": ["barriers", "transitivity"],

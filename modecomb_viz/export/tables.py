@@ -17,7 +17,7 @@ import pandas as pd
 import xarray as xr
 
 from modecomb_viz.results import check_path, write_whole
-from modecomb_viz.statistics import barriers, embedding, summary, transitivity
+from modecomb_viz.statistics import barriers, embedding, summary, tolerance, transitivity
 
 __all__ = ["POINTS", "STATISTICS", "Statistic", "save_table", "table", "table_names", "tables"]
 
@@ -47,10 +47,13 @@ class Statistic(NamedTuple):
 
 
 _DRAWS = ("sample", "reference_loss")
+_REPEATS = ("repeat", "reference_loss", "churn")
 
 #: Every statistic that is a table.
 STATISTICS = (
     Statistic("barriers", ("t",), barriers),
+    Statistic("barriers", _REPEATS, tolerance, has="repeat"),
+    Statistic("tolerance", _REPEATS, tolerance, lacks="repeat"),
     Statistic("summary", _DRAWS, summary, lacks="quantile"),
     Statistic("quantiles", _DRAWS, summary, has="quantile"),
     Statistic("transitivity", ("route",), transitivity),
