@@ -94,6 +94,24 @@ def test_tables_have_intervals():
     assert ("direct", "0.02 (0.02 to 0.02)", "0.0%", "3") in tables["transitivity"].rows
 
 
+def test_draws_and_single_groups_under_a_perturbed_matching():
+    dataset = synthetic.perturbation_of_draws()
+    midpoint = retold(synthetic.perturbation(), distribution="constant", parameters={"value": 0.5})
+    html = render([dataset, midpoint], "robust")
+    assert sections(html) == [
+        ("perturbation", "The draws under a perturbed matching: bernoulli, p 0.5"),
+        ("perturbation-2", "The midpoint under a perturbed matching: constant, value 0.5"),
+    ]
+    assert "the draws (mean of 4, bernoulli, p 0.5) against the strength" in html
+    assert "<b>fc1" not in html
+    picture = next(pictures_of([dataset]))
+    shown = picture.shown((0.5, "loss", "test"))
+    assert shown.numbers.startswith("at strength 0.5: mean 0.8 · 50% of the units moved")
+    assert ("fc2 alone", "tolerated: strength 0.182 (95 % 0.167 to 0.2)", "", "") in shown.table.rows
+    calm = dataset.assign(loss=0 * dataset.loss + 0.1)
+    assert next(pictures_of([calm])).shown((0.5, "loss", "test")).numbers.endswith("tolerated: all strengths")
+
+
 def test_laws_of_one_deviation_are_reported_as_a_curve():
     html = render([at(synthetic.laws("bernoulli")), at(synthetic.laws("beta"))], "laws")
     assert sections(html) == [
@@ -196,12 +214,14 @@ def test_what_tells_results_apart():
     one = synthetic.layers(3)
     assert told_apart([one]) == [""]
     assert told_apart([one, one]) == ["result 1", "result 2"]
-    assert told_apart([one, retold(one, seed=1)]) == ["seed None", "seed 1"]
+    assert told_apart([one, retold(one, new=True)]) == ["result 1", "result 2"]
+    one = retold(one, seed=0).assign_attrs(modes_hash='{"A": "0"}')
+    assert told_apart([one, retold(one, seed=1)]) == ["seed 0", "seed 1"]
     assert told_apart([one, retold(one, seed=1, base=0.5)]) == ["base 0", "base 0.5"]
     again = one.assign_attrs(modes_hash='{"A": "1"}')
-    assert told_apart([one, again]) == ["modes hash None", "modes hash A 1"]
+    assert told_apart([one, again]) == ["modes hash A 0", "modes hash A 1"]
     assert told_apart([one, again, retold(again, base=1.0)]) == [
-        "base 0, modes hash None", "base 0, modes hash A 1", "base 1, modes hash A 1",
+        "base 0, modes hash A 0", "base 0, modes hash A 1", "base 1, modes hash A 1",
     ]  # fmt: skip
 
 

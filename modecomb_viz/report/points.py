@@ -3,12 +3,13 @@
 import numpy as np
 import xarray as xr
 
-from modecomb_viz.figures import color_range
+from modecomb_viz.figures import Figure, color_range
 from modecomb_viz.figures.looks import CURVES, interval, number, spread
+from modecomb_viz.figures.perturbation import all_groups, combination, of_repeats, single_groups
 from modecomb_viz.figures.samples import axis_span
 from modecomb_viz.report.picture import Choice, Picture, Shown, Table, at
 from modecomb_viz.results import recipe
-from modecomb_viz.statistics import barriers, summary
+from modecomb_viz.statistics import barriers, summary, tolerance
 
 __all__ = ["MapPicture", "PerturbationPicture", "SamplesPicture", "SegmentPicture", "curves_of", "kinds_of"]
 
@@ -118,30 +119,68 @@ def _of_law(stats: xr.Dataset) -> Table:
 
 
 class PerturbationPicture(Picture):
-    """The midpoint against the strength."""
+    """The midpoint, or draws of a law, against the strength."""
 
-    name, heading = "perturbation", "The midpoint under a perturbed matching"
-    sentence = (
-        "How much of the matching may be wrong before the midpoint is lost. References: the unperturbed networks."
-    )
+    name = "perturbation"
+
+    def __init__(self, figure: Figure, datasets: list[xr.Dataset]):
+        super().__init__(figure, datasets)
+        (dataset,) = datasets
+        what, self._tolerance = combination(dataset), tolerance(dataset)
+        self.heading = f"The {what} under a perturbed matching"
+        law = f" (mean of {dataset.sizes['sample']}, {_law_of(dataset)})" if "sample" in dataset.dims else ""
+        groups = " Grey: one group of units perturbed, all others matched." if "group" in dataset.dims else ""
+        self.sentence = (
+            f"How much of the matching may be wrong: the {what}{law} against the strength of the perturbation, beside "
+            f"the unperturbed networks.{groups} Tolerated is the strength at which the loss is 0.1 nat above the mean "
+            "of A and B."
+        )
 
     def shown(self, choice: Choice) -> Shown:
         """Curve with a cursor at the strength; mean, range, units moved, objective lost at all strengths."""
         strength, quantity, split = choice
         (dataset,) = self.datasets
-        here = dataset.sel(strength=strength, method="nearest")
-        mean = here[quantity].sel(split=split).mean(skipna=False).item()
+        whole = all_groups(dataset)
+        here = whole.sel(strength=strength, method="nearest")
+        mean = of_repeats(here, quantity, split).mean(skipna=False).item()
+        tolerated = self._tolerance.sel(split=split)
+        most = _tolerated(all_groups(tolerated))
         text = (
             f"at strength {here.strength.item():g}: mean {number(mean)} · "
             f"{here.churn.mean().item():.0%} of the units moved · "
-            f"{here.objective_lost.mean().item():.0%} of the objective lost"
+            f"{here.objective_lost.mean().item():.0%} of the objective lost · tolerated: {most}"
         )
         frame = self.figure.frame(dataset, quantity=quantity, split=split, strength=strength)
         head = ("strength", f"{split} {quantity}: mean (range) over repeats", "units moved", "objective lost")
         rows = []
-        for level in dataset.strength.values:
-            one = dataset.sel(strength=level)
-            values = one[quantity].sel(split=split).values
+        for level in whole.strength.values:
+            one = whole.sel(strength=level)
+            values = of_repeats(one, quantity, split).values
             moved, lost = (f"{one[name].mean().item():.1%}" for name in ("churn", "objective_lost"))
             rows.append((f"{level:g}", spread(values.mean(), values.min(), values.max()), moved, lost))
+        if (alone := single_groups(tolerated)) is not None:
+            rows += [
+                (f"{group} alone", f"tolerated: {_tolerated(alone.sel(group=group))}", "", "")
+                for group in alone.group.values
+            ]
         return Shown(frame, text, Table(head, rows))
+
+
+def _law_of(dataset: xr.Dataset) -> str:
+    """A law and its parameters, for instance ``bernoulli, p 0.5``."""
+    settings = recipe(dataset)
+    return ", ".join([settings["distribution"], *(f"{name} {v:g}" for name, v in settings["parameters"].items())])
+
+
+def _tolerated(found: xr.Dataset) -> str:
+    """The strength that is tolerated and its interval over repeats."""
+    value, bounds = found.tolerated_strength.item(), found.tolerated_interval.values
+    if np.isinf(value):
+        return "all strengths"
+    return f"strength {number(value)}" + ("" if np.isnan(bounds).any() else f" (95 % {_bounds(bounds)})")
+
+
+def _bounds(bounds: np.ndarray) -> str:
+    """An interval of strengths; its upper bound is infinite where some repeats never pass the threshold."""
+    low, high = ("beyond all" if np.isinf(bound) else number(bound) for bound in bounds)
+    return f"{low} to {high}"

@@ -93,20 +93,21 @@ _PROVENANCE = ("modes_hash", "data_hash", "device")
 def told_apart(datasets: Sequence[xr.Dataset]) -> list[str]:
     """For every one of some results of a sweep, in what its recipe differs from the others'; of one alone nothing.
 
-    Where recipes agree, what they were computed from and on, and where that agrees too, their number.
+    Settings that all of them have are compared. Where these agree, what the results were computed from and on, and
+    where that agrees too, their number.
     """
     words = [""] * len(datasets)
     if len(words) < 2:
         return words
     recipes = [recipe(dataset) for dataset in datasets]
     telling = [{name: value for name, value in one.items() if name not in _MEANS} for one in recipes]
-    means = [{name: one.get(name) for name in _MEANS} for one in recipes]
-    provenance = [{name: dataset.attrs.get(name) for name in _PROVENANCE} for dataset in datasets]
+    means = [{name: value for name, value in one.items() if name in _MEANS} for one in recipes]
+    provenance = [{name: dataset.attrs[name] for name in _PROVENANCE if name in dataset.attrs} for dataset in datasets]
     for told in (telling, means, provenance):
-        names = dict.fromkeys(name for one in told for name in one)
-        differing = [name for name in names if len({json.dumps(one.get(name), sort_keys=True) for one in told}) > 1]
+        shared = [name for name in told[0] if all(name in one for one in told)]
+        differing = [name for name in shared if len({json.dumps(one[name], sort_keys=True) for one in told}) > 1]
         words = [
-            _joined(word, *(_phrase(name, one.get(name)) for name in differing))
+            _joined(word, *(_phrase(name, one[name]) for name in differing))
             for word, one in zip(words, told, strict=True)
         ]
         if len(set(words)) == len(words):
