@@ -297,8 +297,14 @@ def test_strengths_that_differ_are_explained():
 SETTINGS = {
     "plane": {"resolution": 3, "z": ["linear1"], "parameters": {"p": 0.3}, "strength": [0.0, 0.5]},
     "segment": {"points": 3, "start": -0.5, "alignment": "identity", "max_memory": 10**9},
-    "samples": {"n": 2, "distribution": "normal", "parameters": {"std": 0.1, "clip": 1.0}, "splits": ["train", "test"]},
-    "perturbation": {"strength": [0.0, 1.0], "repeats": 1, "perturbation": "noise"},
+    "samples": {
+        "n": 2,
+        "distribution": "normal",
+        "parameters": {"std": 0.1, "clip": 1.0},
+        "splits": ["train", "test"],
+        "examples": True,
+    },
+    "perturbation": {"strength": [0.0, 1.0], "repeats": 1, "perturbation": "noise", "per_group": True},
     "layers": {"points": 2, "base": 0.5},
     "laws": {"means": (-0.25, 0.5), "deviations": (0.0, 0.5), "n": 2, "granularity": "layer"},
     "similarity": {"n": 2, "layer": "fc2"},
