@@ -169,6 +169,25 @@ def test_what_is_constant_is_kept_from_call_to_call(monkeypatch):
     assert sum(ran) == 1
 
 
+def test_what_is_kept_is_not_taken_for_that_of_other_points():
+    """Points whose coefficients differ in other layers are cut otherwise: what was constant before is not now."""
+    case = SMALL[0]
+    a, b = case.params(0), case.params(1)
+    layers = {name: i for i, name in enumerate(case.spec().layer_names)}
+
+    def at(points):
+        columns = {name: points[:, layers[case.spec().layers[name]] % 3] for name in a}
+        return ({name: column.to(a[name]).reshape(-1, *[1] * a[name].ndim) for name, column in columns.items()},)
+
+    late, early = ([[0.0, t, 0.5] if later else [t, 0.5, 0.5] for t in (0.1, 0.2, 0.3, 0.6)] for later in (True, False))
+    plan = Plan("loop", 1, 11, 2**28)
+    used = engine_for(case, Combinations(a, (b,), at), plan)
+    for rows in (late, early, late):
+        points = torch.tensor(rows, dtype=torch.float64)
+        fresh = evaluated(engine_for(case, Combinations(a, (b,), at), plan), points)["loss"]
+        torch.testing.assert_close(evaluated(used, points)["loss"], fresh, rtol=1e-12, atol=0)
+
+
 def test_steps_say_how_far_they_are():
     case = SMALL[0]
     engine = engine_for(case, segment(case.params(0), case.params(1)), Plan("loop", 1, 2, 2**28))

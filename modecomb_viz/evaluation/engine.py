@@ -63,6 +63,7 @@ class Engine:
     split: Split
     plan: Plan
     _constant: dict[int, dict[str, Any]] = field(default_factory=dict, repr=False)
+    _constant_of: Schedule | None = field(default=None, repr=False)
 
     def steps(self, coordinates: Tensor, quantities: Sequence[str]) -> Generator[float, None, dict[str, Tensor]]:
         """Evaluate the networks at the coordinates; yields the share that is done after every chunk of work."""
@@ -135,10 +136,11 @@ class Engine:
             _Chunk(start, self.split.x[start : start + size], self.split.y[start : start + size], {})
             for start in range(0, len(self.split.y), size)
         ]
-        if many >= len(chunks):
-            chunks = [c._replace(values=self._constant.setdefault(c.start, {})) for c in chunks]
-        else:
+        if many < len(chunks) or self._constant_of is not schedule:
             self._constant.clear()
+        if many >= len(chunks):
+            self._constant_of = schedule
+            chunks = [c._replace(values=self._constant.setdefault(c.start, {})) for c in chunks]
         return [chunks[i : i + many] for i in range(0, len(chunks), many)]
 
     def _walk(
