@@ -47,7 +47,7 @@ _PUBLIC = {
         "sweep_transitivity",
     ],
     "results": ["open", "recipe", "save"],
-    "statistics": ["barriers", "embedding", "summary", "transitivity"],
+    "statistics": ["barriers", "embedding", "summary", "tolerance", "transitivity"],
     "plots": [
         "plot_laws",
         "plot_layers",

@@ -34,13 +34,17 @@ strengths was asked for.
 """
 
 import json
+import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import xarray as xr
 
-__all__ = ["ATTRIBUTES", "check_path", "described", "label", "open", "recipe", "save", "write_whole"]
+__all__ = ["ATTRIBUTES", "FORMATS", "check_path", "described", "label", "open", "recipe", "save", "write_whole"]
+
+#: Endings of stored results: NetCDF, and Zarr (a folder).
+FORMATS = (".nc", ".zarr")
 
 #: Attributes of every variable and coordinate, by name. Units are spelled out once, here.
 ATTRIBUTES: dict[str, dict[str, str]] = {
@@ -152,16 +156,16 @@ def described(dataset: xr.Dataset) -> str:
     return "\n".join(lines)
 
 
-def check_path(path: str | Path, suffix: str) -> Path:
+def check_path(path: str | Path, *suffixes: str) -> Path:
     """The path of a file that is about to be written; its folder is made if need be.
 
     Raises:
         ValueError: when the path has another ending, or its folder cannot be made or written.
     """
     path = Path(path)
-    if path.suffix != suffix:
-        raise ValueError(f"the path must end in '{suffix}', got '{path}'.")
-    if path.is_dir():
+    if path.suffix not in suffixes:
+        raise ValueError(f"the path must end in {' or '.join(map(repr, suffixes))}, got '{path}'.")
+    if path.is_dir() and not _is_store(path):
         raise ValueError(_unwritable(path, "it is a folder"))
     probe = _part(path)
     try:
@@ -182,12 +186,29 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> Path:
     part = _part(path)
     try:
         write(part)
+        if _is_store(path):
+            shutil.rmtree(path)
         part.replace(path)
     except OSError as error:
         raise ValueError(_unwritable(path, error.strerror or error)) from error
     finally:
+        if part.is_dir():
+            shutil.rmtree(part)
         part.unlink(missing_ok=True)
     return path
+
+
+def _opened_store(path: Path) -> xr.Dataset:
+    """A Zarr store, none of its arrays left out."""
+    dataset = xr.open_zarr(path, consolidated=False).load()
+    if lost := {folder.name for folder in path.iterdir() if folder.is_dir()} - set(dataset.variables):
+        raise ValueError(f"its arrays {', '.join(sorted(lost))} are damaged")
+    return dataset
+
+
+def _is_store(path: Path) -> bool:
+    """Whether this is a Zarr store, the one kind of folder that is a result."""
+    return path.suffix == ".zarr" and (path / ".zgroup").is_file()
 
 
 def _part(path: Path) -> Path:
@@ -200,26 +221,33 @@ def _unwritable(path: Path, reason: object) -> str:
 
 
 def save(dataset: xr.Dataset, path: str | Path) -> Path:
-    """Write the dataset as NetCDF (h5netcdf) and return the path.
+    """Write the dataset as NetCDF (h5netcdf) or Zarr, by the ending, and return the path.
 
     Raises:
-        ValueError: when the path does not end in ``.nc`` or its folder cannot be written.
+        ValueError: when the path ends in neither ``.nc`` nor ``.zarr``, or its folder cannot be written.
     """
-    return write_whole(check_path(path, ".nc"), lambda part: dataset.to_netcdf(part, engine="h5netcdf"))
+    path = check_path(path, *FORMATS)
+    if path.suffix == ".zarr":
+        return write_whole(path, lambda part: dataset.to_zarr(part, mode="w", consolidated=False, zarr_format=2))
+    return write_whole(path, lambda part: dataset.to_netcdf(part, engine="h5netcdf"))
 
 
 def open(path: str | Path) -> xr.Dataset:  # noqa: A001 (the public name is mc.open)
     """Read a dataset that :func:`save` wrote.
 
     Raises:
-        ValueError: when the file is missing, is not NetCDF, or holds no recipe.
+        ValueError: when there is none, it is neither NetCDF nor Zarr, or it holds no recipe.
     """
     path = Path(path)
-    if not path.is_file():
+    if not path.is_file() and not _is_store(path):
         raise ValueError(f"there is no result at '{path}'. `modecomb plane --out {path.name}` would write one.")
     try:
-        dataset = xr.load_dataset(path, engine="h5netcdf")
-    except (OSError, ValueError) as error:
-        raise ValueError(f"'{path}' is not a NetCDF file that can be read: {error}") from error
+        if path.is_dir():
+            dataset = _opened_store(path)
+        else:
+            dataset = xr.load_dataset(path, engine="h5netcdf")
+    except (OSError, ValueError, KeyError) as error:
+        kind = "Zarr store" if path.is_dir() else "NetCDF file"
+        raise ValueError(f"'{path}' is not a {kind} that can be read: {error}") from error
     recipe(dataset)
     return dataset

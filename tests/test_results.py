@@ -14,8 +14,25 @@ def test_round_trip(tmp_path):
     xr.testing.assert_identical(mc.open(path), synthetic.plane())
 
 
+def test_zarr_round_trip(tmp_path):
+    path = tmp_path / "x.zarr"
+    for dataset in (synthetic.segment(), synthetic.plane()):
+        assert mc.save(dataset, path) == path
+        xr.testing.assert_identical(mc.open(path), dataset)
+    assert [p.name for p in tmp_path.iterdir()] == ["x.zarr"]
+    (tmp_path / "folder.zarr").mkdir()
+    with explains("cannot write", "folder.zarr", "it is a folder"):
+        mc.save(synthetic.plane(), tmp_path / "folder.zarr")
+    with explains("no result at", "folder.zarr"):
+        mc.open(tmp_path / "folder.zarr")
+    for damage in ("no JSON", "{}"):
+        (path / "loss" / ".zarray").write_text(damage)
+        with explains("x.zarr", "not a Zarr store"):
+            mc.open(path)
+
+
 def test_bad_files_are_explained(tmp_path):
-    with explains("must end in '.nc'", "x.csv"):
+    with explains("must end in '.nc' or '.zarr'", "x.csv"):
         mc.save(synthetic.plane(), tmp_path / "x.csv")
     with explains("cannot write '/proc/x.nc'"):
         mc.save(synthetic.plane(), "/proc/x.nc")

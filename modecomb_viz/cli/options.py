@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-__all__ = ["CONFIG", "MODES", "ROOT", "SPECIAL", "TRUST", "attribute_help", "from_file", "option"]
+__all__ = ["CONFIG", "MODES", "ROOT", "SPECIAL", "TRUST", "attribute_help", "from_file", "is_given", "option"]
 
 MODES = typer.Option(help="Name in the catalogue (see `modecomb modes`), or a folder made by `modecomb train`.")
 ROOT = typer.Option(help="Folder of data sets in torchvision's layout; default: MODECOMB_DATA.")
@@ -38,7 +38,7 @@ SPECIAL: dict[str, tuple[Any, Callable[[Any], Any]]] = {
     "deviations": (list[float], tuple),
     "parameters": (list[str], lambda texts: dict(map(_parameter, texts))),
     "plan": (list[str], lambda texts: dict(map(_plan_entry, texts))),
-    "z": (str, lambda text: int(text) if text.isdigit() else text if text == "draw" else tuple(text.split(","))),
+    "z": (str, lambda text: int(text) if text.isdigit() else _point_or_layers(text)),
 }
 
 
@@ -55,6 +55,12 @@ def _plan_entry(text: str) -> tuple[str, str | int | bool]:
     if name == "share":
         return name, value.lower() in ("true", "1")
     return name, int(value) if value.isdigit() else value
+
+
+def _point_or_layers(text: str) -> str | tuple[str, ...]:
+    from modecomb_viz.sweep.plane import Z_POINTS
+
+    return text if text in Z_POINTS else tuple(text.split(","))
 
 
 def option(field: Field, help_text: str) -> inspect.Parameter:
@@ -85,5 +91,14 @@ def from_file(path: Path, sweep: type, context: Any) -> dict[str, Any]:
     known = [field.name for field in fields(sweep)]
     if unknown := table.keys() - set(known):
         raise ValueError(f"--config '{path}' has {', '.join(sorted(unknown))}; the settings are {', '.join(known)}.")
-    given = {key for key in table if (source := context.get_parameter_source(key)) and source.name != "DEFAULT"}
-    return {key: tuple(value) if isinstance(value, list) else value for key, value in table.items() if key not in given}
+    return {
+        key: tuple(value) if isinstance(value, list) else value
+        for key, value in table.items()
+        if not is_given(key, context)
+    }
+
+
+def is_given(key: str, context: Any) -> bool:
+    """Whether the command line gives this option itself."""
+    source = context.get_parameter_source(key)
+    return source is not None and source.name != "DEFAULT"

@@ -46,23 +46,28 @@ class Journal:
     @classmethod
     @contextmanager
     def opened(cls, path: str | Path, header: Mapping[str, Any]) -> Iterator["Journal"]:
-        """The journal of a run, begun if there is none; closed at the end.
+        """The journal of a run, begun if there is none; closed at the end, and gone if nothing was evaluated.
 
         Raises:
             ValueError: when the file is no journal, is that of another run, or another process writes it.
         """
         path = Path(path)
-        connection = _connected(path)
+        connection, journal = _connected(path), None
         try:
             known = _header(path, connection)
+            begun = known is None
             if known is None:
                 known = dict(header)
                 with connection:
                     connection.execute("INSERT INTO about VALUES (?)", (json.dumps(known),))
             _check_same(path, known, header)
-            yield cls(path, connection, known)
+            journal = cls(path, connection, known)
+            yield journal
         finally:
+            unused = journal is not None and begun and not journal.count
             connection.close()
+            if unused:
+                path.unlink()
 
     @property
     def count(self) -> int:
