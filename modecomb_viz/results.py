@@ -242,10 +242,7 @@ def open(path: str | Path) -> xr.Dataset:  # noqa: A001 (the public name is mc.o
     if not path.is_file() and not _is_store(path):
         raise ValueError(f"there is no result at '{path}'. `modecomb plane --out {path.name}` would write one.")
     try:
-        if path.is_dir():
-            dataset = _opened_store(path)
-        else:
-            dataset = xr.load_dataset(path, engine="h5netcdf")
+        dataset = _opened_store(path) if path.is_dir() else xr.load_dataset(path, engine="h5netcdf")
     except (OSError, ValueError, KeyError) as error:
         kind = "Zarr store" if path.is_dir() else "NetCDF file"
         raise ValueError(f"'{path}' is not a {kind} that can be read: {error}") from error
