@@ -1,16 +1,18 @@
 """Combinability of a whole family of laws: mean coefficient against dispersion."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
-from torch import Tensor, arange
+import xarray as xr
+from torch import Tensor, arange, tensor
 
 from modecomb_viz.checkpoints import ModeSet
 from modecomb_viz.hypercube import Combinations, check_granularity, sample_coefficients, with_moments
-from modecomb_viz.sweep.measurement import QUANTITIES, REFERENCES, Measurement, Step, Sweep
+from modecomb_viz.permutation import Params
+from modecomb_viz.sweep.measurement import QUANTITIES, REFERENCES, Located, Measurement, Step, Sweep
 from modecomb_viz.sweep.refinement import growing
 from modecomb_viz.sweep.settings import check_choice, check_count, check_finite
 
@@ -55,7 +57,6 @@ class LawsSweep(Sweep):
             raise ValueError(f"deviations must be ≥ 0, got {min(self.deviations)}.")
 
     def measure(self, run: Measurement) -> Iterator[Step]:
-        modes = run.modes
         deviations = (np.nan,) if self.distribution == "bernoulli" else self.deviations
         cells = {
             (i, j): law
@@ -76,8 +77,7 @@ class LawsSweep(Sweep):
                 references[quantity][s] = measured[quantity]
             aligned = run.placed(alignment.params)
             for cell, law in cells.items():
-                draw = partial(self._draws, modes, law)
-                families[s, *cell] = Combinations(run.params_a, (aligned,), draw)
+                families[s, *cell] = self._family(run, aligned, law)
         for start, stop in growing(self.n, first=2):
             for (s, i, j), family in families.items():
                 measured = yield from run.evaluate(family, arange(start, stop))
@@ -94,6 +94,20 @@ class LawsSweep(Sweep):
                     "reference": list(REFERENCES),
                 },
             )
+
+    def located(self, run: Measurement, strength: float, found: xr.Dataset, where: Mapping[str, Any]) -> Located:
+        yield from ()
+        law = with_moments(self.distribution, where["mean"], where["deviation"])
+        if law is None:
+            raise ValueError(
+                f"{self.distribution} has no law of mean {where['mean']} and deviation {where['deviation']}, so there "
+                "is no network there. Choose a mean and a deviation where the result has a loss."
+            )
+        aligned = run.placed(run.perturbed(strength).params)
+        return self._family(run, aligned, law), tensor([where["sample"]])
+
+    def _family(self, run: Measurement, aligned: Params, law: dict[str, float]) -> Combinations:
+        return Combinations(run.params_a, (aligned,), partial(self._draws, run.modes, law))
 
     def _draws(self, modes: ModeSet, law: dict[str, float], index: Tensor):
         options = {"granularity": self.granularity, "first": int(index[0]), "n": len(index), "seed": self.seed}

@@ -1,0 +1,158 @@
+"""Studies: many sweeps over many mode sets, from one file, resumable.
+
+A study file is TOML::
+
+    title = "…"
+
+    [modes.digits-mlp]                          # a name in the catalogue
+    [modes.mnist-mlp]
+    recipe = "recipes/mnist-mlp.toml"           # trained into FOLDER/modes/mnist-mlp unless it is there
+    settings = { repair = "batchnorm" }         # of all sweeps over these modes
+    [modes.mnist-mlp.sweeps.draws]              # of one of them
+    n = 16
+
+    [sweeps.draws]
+    sweep = "samples"                           # and any of its settings
+    distribution = "bernoulli"
+    p = 0.5
+
+Results are written as ``FOLDER/MODES/SWEEP.nc``. What is there and whole is not computed again; what was interrupted
+goes on from its journal.
+"""
+
+import re
+import tomllib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from modecomb_viz.checkpoints import ModeSet, open_modes
+from modecomb_viz.results import open as open_result
+from modecomb_viz.results import recipe, save
+from modecomb_viz.sweep import Step, Sweep, make_sweep
+from modecomb_viz.training import train_modes
+
+__all__ = ["Planned", "Study", "read_study", "run_planned"]
+
+_NAME = re.compile(r"[A-Za-z0-9_-]+")
+
+
+@dataclass(frozen=True)
+class Planned:
+    """One sweep over one mode set of a study, and where its result goes."""
+
+    modes: str
+    name: str
+    sweep: Sweep
+    path: Path
+
+    @property
+    def journal(self) -> Path:
+        """Where evaluations are kept until the result is written."""
+        return self.path.with_name(f"{self.path.name}.journal")
+
+
+@dataclass(frozen=True)
+class Study:
+    """A study file, read and checked.
+
+    Attributes:
+        title: what it is about.
+        recipes: of the mode sets that are trained for it.
+        planned: its sweeps, mode set by mode set.
+        folder: where its results go.
+    """
+
+    title: str
+    recipes: Mapping[str, Path]
+    planned: tuple[Planned, ...]
+    folder: Path
+
+    def open_modes(self, name: str, root: str | Path | None, on_step: Callable[[str, int, int], None]) -> ModeSet:
+        """A mode set of the study, trained before if it has a recipe and is not there."""
+        if name not in self.recipes:
+            return open_modes(name, root)
+        folder = self.folder / "modes" / name
+        if not (folder / "recipe.toml").is_file():
+            train_modes(self.recipes[name], out=folder, root=root, on_step=on_step)
+        return open_modes(folder, root)
+
+
+def read_study(path: str | Path, folder: str | Path) -> Study:
+    """Read a study file; ``folder`` is where its results go.
+
+    Raises:
+        ValueError: for a file that cannot be read, or an entry that is not allowed.
+    """
+    path, folder = Path(path), Path(folder)
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ValueError(f"the study '{path}' cannot be read: {error}") from error
+    _check_keys(f"the study '{path}'", table, ("title", "modes", "sweeps"))
+    modes, sweeps = (_tables(path, table, name) for name in ("modes", "sweeps"))
+    for name in (*modes, *sweeps):
+        if not _NAME.fullmatch(name):
+            raise ValueError(
+                f"names in a study are made of letters, digits, - and _, as files are named after them; got {name!r}."
+            )
+    recipes = {name: path.parent / entry["recipe"] for name, entry in modes.items() if "recipe" in entry}
+    planned = [
+        Planned(name, sweep, _planned_sweep(path, name, sweep, entry, settings), folder / name / f"{sweep}.nc")
+        for name, entry in modes.items()
+        for sweep, settings in sweeps.items()
+    ]
+    return Study(str(table.get("title", path.stem)), recipes, tuple(planned), folder)
+
+
+def _tables(path: Path, table: Mapping[str, Any], name: str) -> dict[str, dict[str, Any]]:
+    entries = table.get(name)
+    if not isinstance(entries, dict) or not entries or not all(isinstance(e, dict) for e in entries.values()):
+        raise ValueError(f"the study '{path}' needs tables [{name}.NAME], got {name} = {entries!r}.")
+    return entries
+
+
+def _planned_sweep(path: Path, modes: str, name: str, entry: Mapping[str, Any], settings: Mapping[str, Any]) -> Sweep:
+    where = f"[modes.{modes}] of the study '{path}'"
+    _check_keys(where, entry, ("recipe", "settings", "sweeps"))
+    own = entry.get("sweeps", {})
+    chosen = {**entry.get("settings", {}), **settings, **own.get(name, {})}
+    if "sweep" not in chosen:
+        raise ValueError(f"[sweeps.{name}] of the study '{path}' has no sweep; give one, such as sweep = \"samples\".")
+    kind = chosen.pop("sweep")
+    try:
+        return make_sweep(kind, chosen)
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"sweep '{name}' over '{modes}' in the study '{path}': {error}") from error
+
+
+def _check_keys(where: str, table: Mapping[str, Any], known: tuple[str, ...]):
+    if unknown := table.keys() - set(known):
+        raise ValueError(f"{where} has {', '.join(sorted(unknown))}; it takes {', '.join(known)}.")
+
+
+def run_planned(planned: Planned, modes: ModeSet) -> Iterator[Step]:
+    """The steps of one sweep of a study, its result written at the end; none where a whole result is there.
+
+    Raises:
+        ValueError: when the file holds another result.
+    """
+    if planned.path.exists():
+        _check_result(planned, modes)
+        return
+    planned.path.parent.mkdir(parents=True, exist_ok=True)
+    last = None
+    for step in planned.sweep.steps(modes, planned.journal):
+        last = step
+        yield step
+    save(last, planned.path)
+    planned.journal.unlink()
+
+
+def _check_result(planned: Planned, modes: ModeSet):
+    known, asked = recipe(open_result(planned.path)), planned.sweep.recipe(modes)
+    asked = {key: list(value) if isinstance(value, tuple) else value for key, value in asked.items()}
+    if differing := sorted(key for key in {**known, **asked} if known.get(key, ...) != asked.get(key, ...)):
+        pairs = ", ".join(f"{key}: {known.get(key)!r} there, {asked.get(key)!r} asked for" for key in differing)
+        raise ValueError(f"'{planned.path}' holds another result ({pairs}). Move it away to compute it anew.")
