@@ -253,12 +253,16 @@ def _as_it_is(x: Tensor) -> Tensor:
 
 def check_files(table: Mapping[str, Any]):
     """Raise a ValueError unless a table describes data files, as :func:`load_dataset` takes it."""
-    known = {"file", "train", "test", "mean", "std"}
+    known = {"file", "train", "test", "mean", "std", *_FIRST.values()}
     if table.keys() - known or not ("file" in table) ^ ({"train", "test"} <= table.keys()):
         raise ValueError(
             "data of your own needs either file (with x_train, y_train, x_test, y_test) or train and test (files with "
-            f"x and y), and mean and std for pixels; got {', '.join(map(str, table)) or 'nothing'}."
+            "x and y), mean and std for pixels, and may have train_examples and test_examples; got "
+            f"{', '.join(map(str, table)) or 'nothing'}."
         )
+    for key in _FIRST.values():
+        if key in table and not (type(table[key]) is int and table[key] >= 1):
+            raise ValueError(f"{key} of the data must be a whole number ≥ 1, got {table[key]!r}.")
     for key, value in table.items():
         numbers = value if isinstance(value, Sequence) else [value]
         if key in _FILES and not isinstance(value, str | Path):
@@ -266,6 +270,9 @@ def check_files(table: Mapping[str, Any]):
         if key not in _FILES and not all(isinstance(number, int | float) for number in numbers):
             raise ValueError(f"{key} of the data must be a number or a list of them, got {value!r}.")
 
+
+#: The entries of a table of data that take the first examples of a split alone.
+_FIRST = {"train": "train_examples", "test": "test_examples"}
 
 #: The entries of a table of data that name files.
 _FILES = ("file", "train", "test")
@@ -293,7 +300,9 @@ def _file_dataset(table: Mapping[str, Any], root: Path | None, folder: Path | No
         path = _find(table.get("file") or table[split], root, folder)
         names = (f"x_{split}", f"y_{split}") if "file" in table else ("x", "y")
         try:
-            splits[split] = as_split(_read_arrays(path, names), **scale)
+            x, y = _read_arrays(path, names)
+            first = table.get(_FIRST[split])
+            splits[split] = as_split((x[:first], y[:first]), **scale)
         except ValueError as error:
             raise ValueError(f"'{path}', {split} split: {error}") from error
     return splits
@@ -349,7 +358,8 @@ def load_dataset(
     Args:
         data: a name of :data:`DATASETS`; or a table of files of your own: ``{"file": "arrays.npz", "mean": [0.5],
             "std": [0.25]}`` with the arrays x_train, y_train, x_test, y_test, or ``{"train": …, "test": …}``, two files
-            with x and y each. Normalisation as in :func:`as_split`.
+            with x and y each. Normalisation as in :func:`as_split`; ``train_examples`` and ``test_examples`` take the
+            first so many of a split alone.
         root: where data is looked for, before ``MODECOMB_DATA``.
         folder: the mode set's own folder, where files of your own are looked for first.
 

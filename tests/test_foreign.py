@@ -563,6 +563,9 @@ def test_arrays_in_two_files_beside_the_recipe(tmp_path, arrays):
     splits = mc.load_dataset({"train": "train.npz", "test": "test.npz"}, folder=tmp_path)
     assert splits["train"].x.dtype == torch.float32
     assert len(splits["test"].y) == 8
+    first = mc.load_dataset({"train": "train.npz", "test": "test.npz", "test_examples": 3}, folder=tmp_path)
+    assert torch.equal(first["test"].x, splits["test"].x[:3])
+    assert torch.equal(first["train"].y, splits["train"].y)
 
 
 def test_pairs_and_datasets(arrays):
@@ -648,6 +651,8 @@ def test_data_files_that_do_not_fit_are_explained(tmp_path, arrays):
         ({"file": "text.npz", **scale}, ["text.npz", "cannot be read"]),
         ({"file": "code.pt", **scale}, ["code.pt", "holds more than tensors", "torch.save({'x_train': …"]),
         ({"train": "part.npz"}, ["needs either file", "got train"]),
+        ({"file": "part.npz", "test_examples": 0}, ["test_examples", "whole number ≥ 1", "got 0"]),
+        ({"file": "part.npz", "train_examples": 2.5}, ["train_examples", "whole number ≥ 1", "got 2.5"]),
         ({"file": "part.npz", "scale": 3}, ["got file, scale"]),
         ({"file": "packed.npz"}, ["packed.npz", "unpacks to 200,000"]),
         ({"file": "words.pt"}, ["words.pt", "y_train must be an array of numbers"]),
