@@ -9,7 +9,7 @@ import xarray as xr
 from explained import explains
 from scipy.stats import bootstrap, norm
 
-from modecomb_viz.statistics import barriers, summary, tolerance
+from modecomb_viz.statistics import barriers, diversity, summary, tolerance
 
 
 def test_barriers_of_a_parabola():
@@ -204,3 +204,27 @@ def test_intervals_over_examples_resample_all_networks_together():
     assert np.ptp(mean) < np.ptp(wide), "networks on the same examples differ by less than each varies"
     dataset.example_loss_test[0, 0] = np.nan
     assert summary(dataset).mean_interval_examples.isnull().all()
+
+
+def test_diversity_by_hand():
+    """Labels of eight examples; the parents differ in four, draw 0 from its nearer parent in one, draw 1 in two."""
+    labels = {"A": "00001111", "B": "00000000", "draw 0": "00001110", "draw 1": "11001111", "midpoint": "01001111"}
+    names = list(labels)
+    table = [[sum(p != q for p, q in zip(labels[a], labels[b], strict=True)) / 8 for b in names] for a in names]
+    dataset = xr.Dataset(
+        {
+            "disagreement": (("split", "model", "other"), np.array([table])),
+            "accuracy": (("split", "model"), np.array([[0.9, 0.8, 0.6, 0.5, 0.4]])),
+            "ensemble_accuracy": (("split", "k"), np.array([[0.6, 0.75]])),
+        },
+        {"split": ["test"], "model": names, "other": names, "k": [1, 2]},
+    )
+    found = diversity(dataset).sel(split="test")
+    assert found.parents_disagreement.item() == 4 / 8
+    assert found.nearest_disagreement.item() == pytest.approx((1 + 2) / 16)
+    assert found.draws_disagreement.item() == 3 / 8
+    assert found.diversity.item() == pytest.approx(3 / 8)
+    assert found.diversity_interval.values == pytest.approx([1 / 4, 2 / 4])
+    assert found.ensemble_gain.item() == pytest.approx(0.75 - 0.55)
+    with explains("sweep_similarity", "'other'"):
+        diversity(synthetic.plane())
