@@ -24,6 +24,7 @@ _PUBLIC = {
     "alignment": ["Alignment", "align", "align_many", "align_modes", "perturb_alignment"],
     "training": ["train_modes"],
     "sweep": [
+        "export_point",
         "iter_laws",
         "iter_layers",
         "iter_perturbation",
@@ -34,6 +35,7 @@ _PUBLIC = {
         "iter_segment",
         "iter_similarity",
         "iter_transitivity",
+        "point_params",
         "rerun",
         "sweep_laws",
         "sweep_layers",

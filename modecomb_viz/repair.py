@@ -133,6 +133,46 @@ class Repair:
         """The family with every point corrected."""
         return RepairedFamily(self, family)
 
+    def plain(self, params: Params) -> dict[str, Tensor]:
+        """One point of :attr:`model` as weights of the network alone: what corrects a module goes into its weights.
+
+        Raises:
+            ValueError: where the network has no weights that could hold a correction.
+        """
+        found = {name.removeprefix("network."): t for name, t in params.items() if name.startswith("network.")}
+        folds = [(p, params[f"scale_{i}"], params[f"shift_{i}"]) for i, p in enumerate(self.model.places)]
+        if self.method == "temperature":
+            last = self._last()
+            folds = [(last, (1 / params["temperature"]).expand(last.units), torch.zeros_like(params["temperature"]))]
+        for place, scale, shift in folds:
+            if bool((scale != 1).any()) or bool((shift != 0).any()):
+                found |= _folded(self.method, place, self.spec, found, scale, shift)
+        self._check_plain(params, found)
+        return found
+
+    def _last(self) -> _Place:
+        """The module whose output is the network's."""
+        network = self.model.network
+        known = _known_places(network, self.spec)
+        _, last = _run_order(network, known, self.batch.x[:2])
+        if last is None:
+            raise ValueError(
+                f"the temperature of a repaired point divides the logits, and those of {type(network).__name__} are "
+                "not the output of a linear layer or a convolution that could hold it. Export a point without repair."
+            )
+        return known[last]
+
+    def _check_plain(self, params: Params, found: Params):
+        """ValueError unless the network with these weights answers on the batch as the corrected point does."""
+        corrected = functional_call(self.model, dict(params), (self.batch.x,), tie_weights=False)
+        plain = functional_call(self.model.network, dict(found), (self.batch.x,), tie_weights=False)
+        tolerance = 1e-4 * max(1.0, corrected.nan_to_num().abs().max().item())
+        if not torch.allclose(plain, corrected, rtol=1e-4, atol=tolerance, equal_nan=True):
+            raise ValueError(
+                f"{type(self.model.network).__name__} with the corrections of repair '{self.method}' in its weights "
+                "answers otherwise than the repaired point. Export a point without repair."
+            )
+
     def corrections(self, family: Combinations, coordinates: Tensor) -> dict[str, Tensor]:
         """What :attr:`model` has beside the mixed weights of the points, each with a leading point axis."""
         params = family(coordinates)
@@ -236,6 +276,25 @@ class RepairedFamily:
 
     def __call__(self, coordinates: Tensor) -> dict[str, Tensor]:
         return self.points(coordinates).weights()
+
+
+def _folded(
+    method: str, place: _Place, spec: PermutationSpec, params: Params, scale: Tensor, shift: Tensor
+) -> dict[str, Tensor]:
+    """Weight and bias of a module that gives scale · output + shift."""
+    weight, bias = f"{place.name}.weight", f"{place.name}.bias"
+    tied = {*spec.tied, *spec.tied.values()}
+    held = weight in params and not {weight, bias} & tied and (bias in params or not bool(shift.any()))
+    axis = spec.unit_axes.get(weight, 0)
+    if not held or params[weight].shape[axis] != len(scale):
+        raise ValueError(
+            f"repair '{method}' scales and shifts the output of '{place.name}', which has no weight and bias of its "
+            "own for that, so the plain architecture cannot hold the repaired point. Export a point without repair."
+        )
+    shape = [1] * params[weight].ndim
+    shape[axis] = -1
+    found = {weight: params[weight] * scale.reshape(shape)}
+    return found | ({bias: params[bias] * scale + shift} if bias in params else {})
 
 
 @lru_cache(maxsize=8)
@@ -344,7 +403,7 @@ def _places(method: str, network: nn.Module, spec: PermutationSpec, x: Tensor) -
     """The modules to measure, in the order in which they run."""
     if method == "temperature":
         return []
-    known = {name: place for name, module in network.named_modules() if (place := _place(name, module, spec))}
+    known = _known_places(network, spec)
     normalised = {place.layer for place in known.values() if place.normalises}
     wanted = {
         name: place
@@ -353,6 +412,11 @@ def _places(method: str, network: nn.Module, spec: PermutationSpec, x: Tensor) -
     }
     order, last = _run_order(network, wanted, x)
     return [wanted[name] for name in order if wanted[name].normalises or name != last]
+
+
+def _known_places(network: nn.Module, spec: PermutationSpec) -> dict[str, _Place]:
+    """All modules whose output units can be measured."""
+    return {name: place for name, module in network.named_modules() if (place := _place(name, module, spec))}
 
 
 def _place(name: str, module: nn.Module, spec: PermutationSpec) -> _Place | None:

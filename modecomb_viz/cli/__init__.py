@@ -32,7 +32,7 @@ for _name in (
     "similarity",
 ):
     app.command(_name)(sweeps.sweep_command(_name))
-for _command in (results.report, results.table, results.picture, results.show, results.rerun):
+for _command in (results.report, results.table, results.picture, results.show, results.rerun, results.point):
     app.command()(_command)
 app.command("bench")(bench.measure)
 

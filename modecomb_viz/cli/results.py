@@ -1,4 +1,4 @@
-"""The commands on stored results: report, table, picture, show, compute again."""
+"""The commands on stored results: report, table, picture, show, compute again, export a point."""
 
 from pathlib import Path
 from typing import Annotated
@@ -8,7 +8,7 @@ import typer
 from modecomb_viz.cli.options import ROOT, TRUST
 from modecomb_viz.cli.progress import run, run_steps
 
-__all__ = ["picture", "report", "rerun", "show", "table"]
+__all__ = ["picture", "point", "report", "rerun", "show", "table"]
 
 _OUT_REPORT = typer.Option(help="The page to write; ends in .html.")
 _RESULT = typer.Argument(help="Result of a sweep, .nc.")
@@ -151,3 +151,35 @@ def rerun(
         verdict = "differs" if found[largest] > tolerance else "agrees"
         typer.echo(f"{path} {verdict}: largest relative difference {found[largest]:.2g}, in {largest}")
     raise typer.Exit(int(failed))
+
+
+def point(
+    result: Annotated[Path, _RESULT],
+    out: Annotated[Path, typer.Option(help="The checkpoint to write; ends in .safetensors.")],
+    at: Annotated[
+        list[str], typer.Option(help="Where: NAME=VALUE, such as u=0.5, for every dimension. May be repeated.")
+    ] = [],  # noqa: B006
+    modes: Annotated[str | None, typer.Option(help="The mode set; default: the name that the recipe gives.")] = None,
+    root: Annotated[Path | None, ROOT] = None,
+    trust_code: Annotated[bool, TRUST] = False,
+):
+    """Write the network at one point of a result as a checkpoint, with its recipe in the metadata.
+
+    Example: modecomb point plane.nc --at u=0.5 --at v=0.25 --out point.safetensors
+    """
+    from modecomb_viz.checkpoints import open_modes
+    from modecomb_viz.results import open as open_result
+    from modecomb_viz.results import recipe
+    from modecomb_viz.sweep import export_point
+
+    where = dict(map(_place, at))
+    dataset = open_result(result)
+    opened = open_modes(modes or recipe(dataset)["modes"], root, trust_code=trust_code or None)
+    typer.echo(f"wrote {export_point(dataset, opened, out, **where)}")
+
+
+def _place(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not name or not equals:
+        raise ValueError(f"a coordinate of the point is given as NAME=VALUE, such as u=0.5; got '{text}'.")
+    return name, value

@@ -8,12 +8,15 @@ as soon as it is there: the same call goes on from it after an interruption, to 
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
+from pathlib import Path
 from typing import Any
 
 import xarray as xr
 
 from modecomb_viz.checkpoints import ModeSet
+from modecomb_viz.permutation import Params
 from modecomb_viz.sweep.again import differences, replayed, steps_again
+from modecomb_viz.sweep.exported import rebuilt, saved_point
 from modecomb_viz.sweep.journal import journal_header
 from modecomb_viz.sweep.laws import LawsSweep
 from modecomb_viz.sweep.layers import LayersSweep
@@ -43,6 +46,7 @@ __all__ = [
     "Sweep",
     "TransitivitySweep",
     "differences",
+    "export_point",
     "iter_laws",
     "iter_layers",
     "iter_perturbation",
@@ -56,6 +60,7 @@ __all__ = [
     "journal_header",
     "last_dataset",
     "make_sweep",
+    "point_params",
     "replayed",
     "rerun",
     "standard_sweeps",
@@ -177,6 +182,34 @@ def rerun(dataset: xr.Dataset, modes: ModeSet) -> xr.Dataset:
         ValueError: for a result without a recipe, or other networks or data than it was computed with.
     """
     return last_dataset(steps_again(dataset, replayed(dataset, SWEEPS), modes))
+
+
+def point_params(dataset: xr.Dataset, modes: ModeSet, **where: Any) -> Params:
+    """The weights of one point of a stored result, made from its recipe: ``point_params(plane, modes, u=0.5, v=1)``.
+
+    The point is named by the dimensions of the loss, ``split`` aside: u and v of a plane, t of a segment, the number of
+    a sample, layer and t, strength and repeat … A dimension with one entry may be left out, so may ``group`` (all
+    groups) and ``step`` (the last). u, v and t may lie between the points that were evaluated or beyond them; all else
+    must be in the result. What a repair changed is put into the weights, so that the plain architecture takes them.
+
+    Raises:
+        ValueError: for a point that the result has not, one that is no network, other networks or data than those of
+            the result, or a repair that the plain architecture cannot hold.
+    """
+    return rebuilt(dataset, modes, SWEEPS, where).params
+
+
+def export_point(dataset: xr.Dataset, modes: ModeSet, path: str | Path, **where: Any) -> Path:
+    """Write :func:`point_params` as safetensors, which :func:`~modecomb_viz.load_params` and PyTorch read.
+
+    Its metadata, each a text in JSON: ``point`` (the coordinates), ``recipe``, ``modes_hash``, ``data_hash`` and
+    ``versions`` of the result, ``exported_with``, and ``test_loss``, ``test_accuracy`` and the like where the point is
+    one of the result.
+
+    Raises:
+        ValueError: as :func:`point_params`; for weights that are not finite, or a path that cannot be written.
+    """
+    return saved_point(dataset, modes, SWEEPS, path, where)
 
 
 def standard_sweeps(splits: Sequence[str] = ("test",), resolution: int = 33) -> list[Sweep]:

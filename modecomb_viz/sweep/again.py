@@ -10,7 +10,7 @@ from modecomb_viz.checkpoints import ModeSet
 from modecomb_viz.results import recipe
 from modecomb_viz.sweep.measurement import Step, Sweep, with_threads
 
-__all__ = ["differences", "replayed", "steps_again"]
+__all__ = ["check_origin", "differences", "replayed", "steps_again"]
 
 
 def replayed(dataset: xr.Dataset, sweeps: dict[str, type[Sweep]]) -> Sweep:
@@ -30,12 +30,8 @@ def replayed(dataset: xr.Dataset, sweeps: dict[str, type[Sweep]]) -> Sweep:
     return sweeps[name](**{key: tuple(v) if isinstance(v, list) else v for key, v in settings.items()})
 
 
-def steps_again(dataset: xr.Dataset, sweep: Sweep, modes: ModeSet) -> Iterator[Step]:
-    """The steps of a replayed sweep, with as many threads as it had.
-
-    Raises:
-        ValueError: when the networks or the data are not those of the result.
-    """
+def check_origin(dataset: xr.Dataset, modes: ModeSet):
+    """ValueError when the networks or the data are not those of the result."""
     for attribute, what in (("modes_hash", "network"), ("data_hash", "split")):
         for name, known in json.loads(dataset.attrs[attribute]).items():
             if modes.hashes.get(name) != known:
@@ -43,6 +39,15 @@ def steps_again(dataset: xr.Dataset, sweep: Sweep, modes: ModeSet) -> Iterator[S
                     f"{what} {name} of {modes.name} is not that of the result: its hash is {modes.hashes.get(name)}, "
                     f"the result has {known}. Give the modes and the data that it was computed with."
                 )
+
+
+def steps_again(dataset: xr.Dataset, sweep: Sweep, modes: ModeSet) -> Iterator[Step]:
+    """The steps of a replayed sweep, with as many threads as it had.
+
+    Raises:
+        ValueError: when the networks or the data are not those of the result.
+    """
+    check_origin(dataset, modes)
     with with_threads(json.loads(dataset.attrs["plan"])["threads"]):
         yield from sweep.steps(modes)
 

@@ -1,15 +1,16 @@
 """Which layers matter: one layer after another goes from A to π(B) while the others stay."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
+import xarray as xr
 from torch import Tensor
 
 from modecomb_viz.hypercube import Coefficients, Combinations, grid_axis
-from modecomb_viz.sweep.measurement import QUANTITIES, Measurement, Step, Sweep
+from modecomb_viz.sweep.measurement import QUANTITIES, Located, Measurement, Step, Sweep
 from modecomb_viz.sweep.refinement import levels
 from modecomb_viz.sweep.settings import check_count, check_finite
 
@@ -67,6 +68,11 @@ class LayersSweep(Sweep):
                 | {"slope": (dims[:-1], slopes)},
                 {"t": t[::stride], "layer": list(layers)},
             )
+
+    def located(self, run: Measurement, strength: float, found: xr.Dataset, where: Mapping[str, Any]) -> Located:
+        yield from ()
+        layer = list(run.modes.spec.layer_names).index(where["layer"])
+        return self._family(run, strength), torch.tensor([[layer, where["t"]]], dtype=torch.float64)
 
     def _family(self, run: Measurement, strength: float) -> Combinations:
         spec = run.modes.spec

@@ -42,10 +42,13 @@ from modecomb_viz.results import label
 from modecomb_viz.sweep.journal import Journal
 from modecomb_viz.sweep.settings import Settings
 
-__all__ = ["QUANTITIES", "REFERENCES", "Measurement", "Step", "Sweep", "last_dataset", "with_threads"]
+__all__ = ["QUANTITIES", "REFERENCES", "Located", "Measurement", "Step", "Sweep", "last_dataset", "with_threads"]
 
 #: What a sweep's generator yields: progress in between, a Dataset that is whole at its level.
 Step = Progress | xr.Dataset
+
+#: A family and the coordinates of one point of it, found with progress on the way.
+Located = Generator[Progress, None, tuple[Combinations, Tensor]]
 
 #: Networks that draws and perturbations are compared with.
 REFERENCES = ("A", "B", "midpoint", "naive midpoint")
@@ -406,6 +409,15 @@ class Sweep(Settings):
 
     def measure(self, run: Measurement) -> Iterator[Step]:
         """What :meth:`steps` yields, by one run; sets its total first."""
+        raise NotImplementedError
+
+    def located(self, run: Measurement, strength: float, found: xr.Dataset, where: Mapping[str, Any]) -> Located:
+        """One point of a result: the family that :meth:`measure` evaluates, and its coordinates there.
+
+        Args:
+            found: the result, at this strength.
+            where: the entry of every dimension of its loss but ``split`` and ``strength``.
+        """
         raise NotImplementedError
 
 

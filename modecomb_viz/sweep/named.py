@@ -1,6 +1,6 @@
 """Named points of one run: those that two networks suggest, and the best and the worst draw of a law."""
 
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
@@ -77,10 +77,13 @@ class NamedPoints:
 
     The Fisher information is computed once: that of π(B) is the permuted one of B. Of a run that goes on from a journal
     it is computed again; the losses of the draws are in the journal.
+
+    Args:
+        known: extremes that a result has; they are not sought again.
     """
 
-    def __init__(self, run: Measurement, sweep: NamedSettings):
-        self._run, self._sweep = run, sweep
+    def __init__(self, run: Measurement, sweep: NamedSettings, known: Mapping[str, Chosen] | None = None):
+        self._run, self._sweep, self._known = run, sweep, dict(known or {})
         self._fisher: tuple[Params, Params] | None = None
 
     @cached_property
@@ -120,6 +123,8 @@ class NamedPoints:
 
         A draw whose loss is not a number is neither; where no loss is one, draw 0 stands for both.
         """
+        if self._known:
+            return self._known
         index = torch.arange(self._sweep.n)
         found = yield from train_losses(self._run, draws, index, self._part, counts=True)
         losses = found.numpy()

@@ -1,16 +1,17 @@
 """Robustness: combinations under ever stronger perturbations of the matching."""
 
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
+import xarray as xr
+from torch import Tensor
 
 from modecomb_viz.alignment import Alignment, perturbed_in
-from modecomb_viz.executor import Progress
 from modecomb_viz.hypercube import Combinations
-from modecomb_viz.sweep.measurement import QUANTITIES, REFERENCES, Found, Measurement, Step, Sweep
+from modecomb_viz.sweep.measurement import QUANTITIES, REFERENCES, Located, Measurement, Step, Sweep
 from modecomb_viz.sweep.settings import LawSettings, check_count
 
 __all__ = ["ALL_GROUPS", "PerturbationSweep"]
@@ -70,23 +71,29 @@ class PerturbationSweep(LawSettings, Sweep):
             for s, strength in enumerate(self.strengths):
                 every = run.perturbed(strength, seed_offset=repeat)
                 for g, group in enumerate(groups):
-                    alignment = every if group == ALL_GROUPS else perturbed_in(every, [group])
+                    alignment = _of_group(every, group)
                     for name, array in realised.items():
                         array[g, s, repeat] = getattr(alignment, name)
-                    measured = yield from self._combinations(run, alignment)
+                    measured = yield from run.evaluate(*self._combinations(run, alignment))
                     for quantity in QUANTITIES:
                         values[quantity][:, g, s, repeat] = measured[quantity]
             yield self._dataset(run, repeat + 1, groups, values, realised, references)
 
-    def _combinations(self, run: Measurement, alignment: Alignment) -> Generator[Progress, None, Found]:
+    def located(self, run: Measurement, strength: float, found: xr.Dataset, where: Mapping[str, Any]) -> Located:
+        yield from ()
+        every = run.perturbed(strength, seed_offset=where["repeat"])
+        family, draws = self._combinations(run, _of_group(every, where.get("group", ALL_GROUPS)))
+        return family, draws[[where.get("sample", 0)]]
+
+    def _combinations(self, run: Measurement, alignment: Alignment) -> tuple[Combinations, Tensor]:
         """The networks of the law between A and this π(B)."""
         if self.distribution == "constant":
-            return (yield from run.evaluate(run.line(alignment.params), torch.tensor([self.parameters["value"]])))
+            return run.line(alignment.params), torch.tensor([self.parameters["value"]])
         others = (run.placed(alignment.params),)
         family = Combinations(
             run.params_a, others, lambda index: (self.draw(run.modes, int(index[0]), len(index), self.seed),)
         )
-        return (yield from run.evaluate(family, torch.arange(self.n)))
+        return family, torch.arange(self.n)
 
     def _dataset(self, run: Measurement, repeats: int, groups: list[str], values, realised, references):
         """The dimensions ``group`` and ``sample`` are there where there is more than one of either."""
@@ -104,3 +111,8 @@ class PerturbationSweep(LawSettings, Sweep):
             },
         )
         return dataset.isel({name: 0 for name, drop in one.items() if drop}, drop=True)
+
+
+def _of_group(every: Alignment, group: str) -> Alignment:
+    """The alignment with one group perturbed, or all of them."""
+    return every if group == ALL_GROUPS else perturbed_in(every, [group])

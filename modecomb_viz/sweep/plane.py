@@ -1,8 +1,8 @@
 """Loss maps: two-dimensional slices of the hypercube and its vicinity."""
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -24,7 +24,7 @@ from modecomb_viz.hypercube import (
 )
 from modecomb_viz.permutation import PermutationSpec
 from modecomb_viz.sweep.growing import GrowingMap
-from modecomb_viz.sweep.measurement import QUANTITIES, Measurement, Step, Sweep
+from modecomb_viz.sweep.measurement import QUANTITIES, Located, Measurement, Step, Sweep
 from modecomb_viz.sweep.named import EXTREMES, LABELS, Chosen, NamedPoints, NamedSettings
 from modecomb_viz.sweep.points import swap_label
 from modecomb_viz.sweep.settings import check_choice, check_count, check_finite
@@ -112,6 +112,11 @@ class PlaneSweep(NamedSettings, Sweep):
                     growing = True
             if growing:
                 yield self._dataset(run, planes[0], (u, v), maps, chosen)
+
+    def located(self, run: Measurement, strength: float, found: xr.Dataset, where: Mapping[str, Any]) -> Located:
+        known = {str(self.z): Chosen(int(found.draw), float(found.chosen_loss))} if "draw" in found else {}
+        plane, _ = yield from self._plane(run, NamedPoints(run, self, known), strength)
+        return plane.at, torch.tensor([[where["u"], where["v"]]], dtype=torch.float64)
 
     def _plane(
         self, run: Measurement, named: NamedPoints, strength: float

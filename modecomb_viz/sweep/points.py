@@ -1,22 +1,26 @@
 """Named points of the cube, side by side."""
 
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
+import xarray as xr
 from torch import Tensor
 
 from modecomb_viz.alignment.base import matched_names
 from modecomb_viz.executor import Progress
-from modecomb_viz.hypercube import Coefficients, Combinations, expand, mean_over_weights
+from modecomb_viz.hypercube import NAMED, Coefficients, Combinations, expand, mean_over_weights
 from modecomb_viz.permutation import Params
 from modecomb_viz.similarity import weight_distance
-from modecomb_viz.sweep.measurement import QUANTITIES, Measurement, Step, Sweep
+from modecomb_viz.sweep.measurement import QUANTITIES, Located, Measurement, Step, Sweep
 from modecomb_viz.sweep.named import EXTREMES, LABELS, Chosen, NamedPoints, NamedSettings
 
 __all__ = ["PointsSweep", "swap_label"]
+
+#: Points on the segment from A to π(B), and where.
+_ON_SEGMENT = {"A": 0.0, "π(B)": 1.0, "midpoint": 0.5}
 
 #: What is known of every point beside loss and accuracy.
 _DETAILS = ("mean_coefficient", "midpoint_distance", "draw", "chosen_loss")
@@ -40,7 +44,7 @@ class PointsSweep(NamedSettings, Sweep):
     name: ClassVar[str] = "points"
 
     def measure(self, run: Measurement) -> Iterator[Step]:
-        names = ["A", "π(B)", "midpoint", "magnitude", "sign", *map(swap_label, run.modes.spec.layer_names)]
+        names = [*_ON_SEGMENT, "magnitude", "sign", *map(swap_label, run.modes.spec.layer_names)]
         more = ["Fisher", *EXTREMES]
         count, strengths = len(names) + len(more), len(self.strengths)
         run.total = (count * len(self.splits) + self.n) * strengths
@@ -58,6 +62,14 @@ class PointsSweep(NamedSettings, Sweep):
         for row in rows:
             yield from row.extremes()
         yield self._dataset(run, rows, [*names, *more])
+
+    def located(self, run: Measurement, strength: float, found: xr.Dataset, where: Mapping[str, Any]) -> Located:
+        name, known = where["point"], {}
+        if name in EXTREMES:
+            one = found.sel(point=name)
+            known = {name: Chosen(int(one.draw), float(one.chosen_loss))}
+        row = _Row(run, NamedPoints(run, self, known), strength, 1)
+        return (yield from row.located(name))
 
     def _dataset(self, run: Measurement, rows: list["_Row"], names: list[str]):
         variables: dict[str, Any] = {}
@@ -88,22 +100,44 @@ class _Row:
 
     def ends_and_midpoint(self) -> Generator[Progress, None, None]:
         """A, π(B) and the midpoint."""
-        yield from self._add(self._run.line(self._aligned), torch.tensor([0.0, 1.0, 0.5]))
+        yield from self._add(self._run.line(self._aligned), torch.tensor(list(_ON_SEGMENT.values())))
+
+    def located(self, name: str) -> Located:
+        """One point by its name."""
+        swaps = [swap_label(layer) for layer in self._run.modes.spec.layer_names]
+        if name in _ON_SEGMENT:
+            return self._run.line(self._aligned), torch.tensor([_ON_SEGMENT[name]])
+        if name in EXTREMES:
+            draws = self._named.draws(self._aligned)
+            found = yield from self._named.extremes(draws)
+            return draws, torch.tensor([found[name].draw])
+        if name in swaps:
+            return self._swapped(), torch.tensor([swaps.index(name)])
+        rule = next(rule for rule in NAMED if LABELS.get(rule, rule) == name)
+        return (yield from self._suggestion(rule)), torch.tensor([0])
 
     def swaps(self) -> Generator[Progress, None, None]:
         """A with one layer of π(B), layer after layer."""
+        yield from self._add(self._swapped(), torch.arange(len(self._run.modes.spec.layer_names)))
+
+    def _swapped(self) -> Combinations:
+        """A with one layer of π(B), by the number of the layer."""
         spec = self._run.modes.spec
 
         def at(number: Tensor) -> tuple[Coefficients]:
             values = {layer: (number == i).double() for i, layer in enumerate(spec.layer_names)}
             return (expand(spec, "layer", values),)
 
-        yield from self._add(self._family(at), torch.arange(len(spec.layer_names)))
+        return self._family(at)
 
     def suggested(self, name: str) -> Generator[Progress, None, None]:
         """A point that the networks suggest."""
+        family = yield from self._suggestion(name)
+        yield from self._add(family, torch.tensor([self._done]))
+
+    def _suggestion(self, name: str) -> Generator[Progress, None, Combinations]:
         coefficients = yield from self._named.coefficients(name, self._alignment)
-        yield from self._add(self._family(lambda number: (coefficients,)), torch.tensor([self._done]))
+        return self._family(lambda number: (coefficients,))
 
     def extremes(self) -> Generator[Progress, None, None]:
         """The best and the worst draw."""

@@ -1,22 +1,24 @@
 """The best and the worst point of the cube, searched at the granularity of layers or units."""
 
 import math
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
 import torch
+import xarray as xr
 from cmaes import CMA, SepCMA
 from jaxtyping import Float
 from torch import Tensor
 
+from modecomb_viz.alignment import Alignment
 from modecomb_viz.data import Split
 from modecomb_viz.executor import Progress
 from modecomb_viz.hypercube import Coefficients, Combinations, expand, slots
 from modecomb_viz.permutation import PermutationSpec
 from modecomb_viz.sweep.gradients import loss_and_gradient, train_losses, training_part
-from modecomb_viz.sweep.measurement import QUANTITIES, REFERENCES, Found, Measurement, Step, Sweep
+from modecomb_viz.sweep.measurement import QUANTITIES, REFERENCES, Found, Located, Measurement, Step, Sweep
 from modecomb_viz.sweep.settings import check_choice, check_count, check_finite
 
 __all__ = ["SearchSweep", "Space"]
@@ -126,6 +128,18 @@ class SearchSweep(Sweep):
             coordinates["unit"] = space.names
         return run.dataset(variables, coordinates)
 
+    def located(self, run: Measurement, strength: float, found: xr.Dataset, where: Mapping[str, Any]) -> Located:
+        yield from ()
+        last = int(found.step[-1])
+        if self.granularity == "unit" and where["step"] != last:
+            raise ValueError(
+                f"a search of units keeps the coefficients of its last step alone, got step={where['step']}. Give "
+                f"step={last}, or search with granularity='layer', which keeps them all."
+            )
+        point = found.unit_coefficient if self.granularity == "unit" else found.coefficient.sel(step=where["step"])
+        family = Space(run.modes.spec, self.granularity).family(run, run.perturbed(strength))
+        return family, torch.tensor(point.values, dtype=torch.float64)[None]
+
 
 class Space:
     """Points as vectors of their coefficients at a granularity, layer after layer.
@@ -151,6 +165,10 @@ class Space:
         blocks = {s: p.reshape(-1, *shape) for (s, shape), p in zip(self.shapes.items(), parts, strict=True)}
         return (expand(self._spec, self._granularity, blocks),)
 
+    def family(self, run: Measurement, alignment: Alignment) -> Combinations:
+        """The networks between A and π(B) by their coefficients."""
+        return Combinations(run.params_a, (run.placed(alignment.params),), self.coefficients)
+
     def of_layers(self, points: Float[Tensor, "point coefficient"]) -> Float[Tensor, "point layer"]:
         """The mean coefficient of every layer."""
         return torch.stack([part.mean(1) for part in points.split(self._lengths, 1)], 1)
@@ -168,8 +186,7 @@ class _Search:
 
     def __init__(self, run: Measurement, sweep: SearchSweep, space: Space, part: Split, strength: float):
         self._run, self._sweep, self._alignment = run, sweep, run.perturbed(strength)
-        others = (run.placed(self._alignment.params),)
-        self._family = Combinations(run.params_a, others, space.coefficients)
+        self._family = space.family(run, self._alignment)
         self._searcher = _SEARCHERS[sweep.method](run, sweep, self._family, part, len(space.names))
         self.references: Found = {}
         self.points: list[Tensor] = []

@@ -1,14 +1,15 @@
 """The straight line between two points of the hypercube's diagonal."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
+import xarray as xr
 
 from modecomb_viz.hypercube import grid_axis
-from modecomb_viz.sweep.measurement import QUANTITIES, Measurement, Step, Sweep
+from modecomb_viz.sweep.measurement import QUANTITIES, Located, Measurement, Step, Sweep
 from modecomb_viz.sweep.refinement import levels
 from modecomb_viz.sweep.settings import check_count, check_finite
 
@@ -53,3 +54,7 @@ class SegmentSweep(Sweep):
                 {q: (("strength", "split", "t"), values[q][..., ::stride].copy()) for q in QUANTITIES},
                 {"t": t[::stride]},
             )
+
+    def located(self, run: Measurement, strength: float, found: xr.Dataset, where: Mapping[str, Any]) -> Located:
+        yield from ()
+        return run.line(run.perturbed(strength).params), torch.tensor([where["t"]], dtype=torch.float64)

@@ -1,6 +1,6 @@
 """Non-vacuity: how different combinations are, from their parents and from each other, in function and in weights."""
 
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar
@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 import torch.nn.functional as F
+import xarray as xr
 from torch import Tensor
 
 from modecomb_viz.alignment.base import matched_names
@@ -16,7 +17,7 @@ from modecomb_viz.executor import Progress
 from modecomb_viz.hypercube import Combinations
 from modecomb_viz.permutation import Params
 from modecomb_viz.similarity import FUNCTIONAL, WEIGHTS, disagreement_bounds
-from modecomb_viz.sweep.measurement import QUANTITIES, Measurement, Step, Sweep
+from modecomb_viz.sweep.measurement import QUANTITIES, Located, Measurement, Step, Sweep
 from modecomb_viz.sweep.refinement import growing
 from modecomb_viz.sweep.settings import LawSettings, check_count
 
@@ -24,6 +25,9 @@ __all__ = ["ENSEMBLE", "SimilaritySweep"]
 
 #: The name of the mean of the logits of A and B.
 ENSEMBLE = "ensemble of A and B"
+
+#: Networks on the segment from A to π(B), and where.
+_ON_SEGMENT = {"A": 0.0, "B": 1.0, "midpoint": 0.5}
 
 _BOUNDS = ("least_disagreement", "most_disagreement")
 
@@ -61,14 +65,36 @@ class SimilaritySweep(LawSettings, Sweep):
         run.total = (3 + len(others) + self.n) * len(self.splits)
         aligned = run.placed(run.perturbed(self.strength).params)
         table = _Table(run, self, aligned)
-        yield from table.add(["A", "B", "midpoint"], run.line(aligned), torch.tensor([0.0, 1.0, 0.5]))
+        yield from table.add(list(_ON_SEGMENT), run.line(aligned), torch.tensor(list(_ON_SEGMENT.values())))
         for mode in others:
-            yield from table.add([mode], run.line(run.perturbed(self.strength, mode).params), torch.tensor([1.0]))
+            yield from table.add([mode], *self._other(run, mode))
         table.add_ensemble()
-        draws = Combinations(run.params_a, (aligned,), partial(self._draws, modes))
+        draws = self._family(run, aligned)
         for start, stop in growing(self.n):
             yield from table.add([f"draw {i}" for i in range(start, stop)], draws, torch.arange(start, stop))
             yield table.dataset()
+
+    def located(self, run: Measurement, strength: float, found: xr.Dataset, where: Mapping[str, Any]) -> Located:
+        yield from ()
+        name = where["model"]
+        if name == ENSEMBLE:
+            raise ValueError(
+                f"model '{ENSEMBLE}' is no network but the mean of what two answer, so it has no weights to export. "
+                "Choose 'midpoint', or another model of the result."
+            )
+        if name in run.modes.params and name not in (*_ON_SEGMENT, self.a, self.b):
+            return self._other(run, name)
+        aligned = run.placed(run.perturbed(strength).params)
+        if name in _ON_SEGMENT:
+            return run.line(aligned), torch.tensor([_ON_SEGMENT[name]])
+        return self._family(run, aligned), torch.tensor([int(name.removeprefix("draw "))])
+
+    def _other(self, run: Measurement, mode: str) -> tuple[Combinations, Tensor]:
+        """Another mode, aligned to a."""
+        return run.line(run.perturbed(self.strength, mode).params), torch.tensor([1.0])
+
+    def _family(self, run: Measurement, aligned: Params) -> Combinations:
+        return Combinations(run.params_a, (aligned,), partial(self._draws, run.modes))
 
     def _draws(self, modes: ModeSet, index: Tensor):
         return (self.draw(modes, int(index[0]), len(index), self.seed),)

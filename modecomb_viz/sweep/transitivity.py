@@ -1,17 +1,19 @@
 """Transitivity: networks aligned to a third one, against networks aligned to each other."""
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
+import xarray as xr
 
 from modecomb_viz.alignment import Alignment, perturb_alignment
+from modecomb_viz.checkpoints import ModeSet
 from modecomb_viz.hypercube import Combinations, grid_axis, segment
 from modecomb_viz.permutation import churn, compose, identity_permutation, invert
-from modecomb_viz.sweep.measurement import QUANTITIES, Measurement, Step, Sweep
+from modecomb_viz.sweep.measurement import QUANTITIES, Located, Measurement, Step, Sweep
 from modecomb_viz.sweep.refinement import levels
 from modecomb_viz.sweep.settings import check_count
 
@@ -51,16 +53,16 @@ class TransitivitySweep(Sweep):
                 f"transitivity needs at least three modes, got {', '.join(members) or 'none'}; "
                 f"{modes.name} has {', '.join(modes.params)}."
             )
-        pairs = list(itertools.combinations(members, 2))
+        pairs = self._pairs(modes)
         routes = ["naive", "direct", *(f"through {k}" for k in members), "universe"]
         many = len(pairs) * (len(members) + 1) * len(self.strengths)
         run.total = self.points * many * len(self.splits)
         lines: dict[tuple[int, int, int], Combinations] = {}
         errors = np.full((len(self.strengths), len(pairs), len(routes)), np.nan)
         for s, strength in enumerate(self.strengths):
-            for p, (i, j) in enumerate(pairs):
+            for p, (i, j) in enumerate(pairs.values()):
                 for r, route in enumerate(routes):
-                    if route.removeprefix("through ") not in (i, j):
+                    if _is_route(route, i, j):
                         lines[s, p, r], errors[s, p, r] = _Routes(run, strength).line(i, j, route)
         shape = (len(self.strengths), len(self.splits), len(pairs), len(routes), self.points)
         values = {q: np.full(shape, np.nan) for q in QUANTITIES}
@@ -74,8 +76,28 @@ class TransitivitySweep(Sweep):
             yield run.dataset(
                 {q: (dims, array[..., ::stride].copy()) for q, array in values.items()}
                 | {"cycle_error": (("strength", "pair", "route"), errors)},
-                {"t": t[::stride], "pair": [f"{i}–{j}" for i, j in pairs], "route": routes},
+                {"t": t[::stride], "pair": list(pairs), "route": routes},
             )
+
+    def _pairs(self, modes: ModeSet) -> dict[str, tuple[str, str]]:
+        """Every two members, by the name of the pair."""
+        return {f"{i}–{j}": (i, j) for i, j in itertools.combinations(self.members or modes.params, 2)}
+
+    def located(self, run: Measurement, strength: float, found: xr.Dataset, where: Mapping[str, Any]) -> Located:
+        yield from ()
+        (i, j), route = self._pairs(run.modes)[where["pair"]], where["route"]
+        if not _is_route(route, i, j):
+            raise ValueError(
+                f"the pair {where['pair']} has no route '{route}': a third mode is another than the two. Choose "
+                "naive, direct, universe, or through a mode that is not of the pair."
+            )
+        line, _ = _Routes(run, strength).line(i, j, route)
+        return line, torch.tensor([where["t"]], dtype=torch.float64)
+
+
+def _is_route(route: str, i: str, j: str) -> bool:
+    """Whether the pair has the route: it goes through a third mode, or through none."""
+    return route.removeprefix("through ") not in (i, j)
 
 
 class _Routes:
