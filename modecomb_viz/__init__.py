@@ -49,7 +49,7 @@ _PUBLIC = {
         "sweep_transitivity",
     ],
     "results": ["open", "recipe", "save"],
-    "statistics": ["barriers", "embedding", "summary", "tolerance", "transitivity"],
+    "statistics": ["barriers", "diversity", "embedding", "summary", "tolerance", "transitivity"],
     "plots": [
         "plot_laws",
         "plot_layers",

@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from modecomb_viz.cli import bench, modes, results, sweeps
+from modecomb_viz.cli import bench, modes, results, studies, sweeps
 
 __all__ = ["app", "main"]
 
@@ -33,6 +33,8 @@ for _name in (
 ):
     app.command(_name)(sweeps.sweep_command(_name))
 for _command in (results.report, results.table, results.picture, results.show, results.rerun, results.point):
+    app.command()(_command)
+for _command in (studies.study, studies.findings):
     app.command()(_command)
 app.command("bench")(bench.measure)
 
