@@ -8,6 +8,7 @@ A study file is TOML::
     [modes.mnist-mlp]
     recipe = "recipes/mnist-mlp.toml"           # trained into FOLDER/modes/mnist-mlp unless it is there
     settings = { repair = "batchnorm" }         # of all sweeps over these modes
+    only = ["draws"]                            # these sweeps alone, by default all
     [modes.mnist-mlp.sweeps.draws]              # of one of them
     n = 16
 
@@ -102,6 +103,7 @@ def read_study(path: str | Path, folder: str | Path) -> Study:
         Planned(name, sweep, _planned_sweep(path, name, sweep, entry, settings), folder / name / f"{sweep}.nc")
         for name, entry in modes.items()
         for sweep, settings in sweeps.items()
+        if sweep in _chosen(path, name, entry, sweeps)
     ]
     return Study(str(table.get("title", path.stem)), recipes, tuple(planned), folder)
 
@@ -113,9 +115,19 @@ def _tables(path: Path, table: Mapping[str, Any], name: str) -> dict[str, dict[s
     return entries
 
 
+def _chosen(path: Path, modes: str, entry: Mapping[str, Any], sweeps: Mapping[str, Any]) -> list[str]:
+    """The sweeps over a mode set."""
+    only = entry.get("only", list(sweeps))
+    if not isinstance(only, list) or not set(only) <= sweeps.keys():
+        raise ValueError(
+            f"only of [modes.{modes}] of the study '{path}' must be a list of {', '.join(sweeps)}; got {only!r}."
+        )
+    return only
+
+
 def _planned_sweep(path: Path, modes: str, name: str, entry: Mapping[str, Any], settings: Mapping[str, Any]) -> Sweep:
     where = f"[modes.{modes}] of the study '{path}'"
-    _check_keys(where, entry, ("recipe", "settings", "sweeps"))
+    _check_keys(where, entry, ("recipe", "settings", "only", "sweeps"))
     own = entry.get("sweeps", {})
     chosen = {**entry.get("settings", {}), **settings, **own.get(name, {})}
     if "sweep" not in chosen:

@@ -77,6 +77,7 @@ def test_nothing_to_resume_and_nothing_done(tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_a_real_interrupt_in_a_real_process(tmp_path):
     out = tmp_path / "x.zarr"
     command = [sys.executable, "-c", "from modecomb_viz.cli import main; main()", "plane", "--modes", "digits-mlp"]

@@ -56,6 +56,7 @@ def test_a_result_with_a_journal_is_rerun_to_the_bit(digits, tmp_path):
     xr.testing.assert_identical(values(mc.rerun(result, digits)), values(result))
 
 
+@pytest.mark.slow
 def test_killed_ten_times(digits, tmp_path):
     rng = random.Random(time.time_ns())
     journal, log, out = (tmp_path / name for name in ("x.journal", "x.log", "x.nc"))

@@ -19,6 +19,7 @@ title = "Small | study"
 [modes.digits-mlp.sweeps.draws]
 n = 5
 [modes.digits-convnet]
+only = ["aligned", "draws"]
 settings = { repair = "batchnorm" }
 [sweeps.aligned]
 sweep = "segment"
@@ -46,13 +47,13 @@ def computed(tmp_path_factory):
     path.write_text(TEXT)
     done = CliRunner().invoke(app, ["study", str(path), "--out", str(folder / "results")])
     assert done.exit_code == 0, done.output
-    assert done.stdout.count("wrote ") == 8
+    assert done.stdout.count("wrote ") == 6
     return path, folder / "results"
 
 
 def test_every_sweep_over_every_mode_set(computed, digits):
     _, results = computed
-    assert len(list(results.rglob("*.nc"))) == 8
+    assert len(list(results.rglob("*.nc"))) == 6
     assert not list(results.rglob("*.journal*"))
     draws = mc.open(results / "digits-mlp" / "draws.nc")
     expected = mc.sweep_samples(digits, "bernoulli", n=5, p=0.4, examples=True)
@@ -65,7 +66,7 @@ def test_what_is_there_is_kept_and_other_results_are_not_taken_for_it(computed, 
     path, results = computed
     before = {file: file.stat().st_mtime_ns for file in results.rglob("*.nc")}
     again = CliRunner().invoke(app, ["study", str(path), "--out", str(results)])
-    assert again.stdout.count("kept ") == 8
+    assert again.stdout.count("kept ") == 6
     assert {file: file.stat().st_mtime_ns for file in results.rglob("*.nc")} == before
     other = tmp_path / "study.toml"
     other.write_text(TEXT.replace("p = 0.4", "p = 0.5"))
@@ -107,7 +108,8 @@ def test_networks_of_a_recipe_are_trained_once(tmp_path):
     [
         ("modes = 3", ["needs tables [modes.NAME]", "modes = 3"]),
         ("[modes.x]", ["needs tables [sweeps.NAME]", "None"]),
-        ("[modes.x]\nfoo = 1\n[sweeps.y]\nsweep = 'segment'", ["[modes.x]", "foo", "recipe, settings, sweeps"]),
+        ("[modes.x]\nfoo = 1\n[sweeps.y]\nsweep = 'segment'", ["[modes.x]", "foo", "recipe, settings, only, sweeps"]),
+        ("[modes.x]\nonly = ['z']\n[sweeps.y]\nsweep = 'segment'", ["only of [modes.x]", "list of y", "['z']"]),
         ("[modes.x]\n[sweeps.y]\npoints = 3", ["[sweeps.y]", "has no sweep"]),
         ("[modes.x]\n[sweeps.y]\nsweep = 'segment'\npoints = 1", ["sweep 'y' over 'x'", "points", "got 1"]),
         ('[modes."../x"]\n[sweeps.y]\nsweep = "segment"', ["letters, digits", "'../x'"]),
@@ -144,7 +146,7 @@ def test_the_write_up_says_what_the_numbers_say(computed, tmp_path, monkeypatch)
     assert row.endswith("| in part |"), "five draws, all low, have an interval from 57 %"
     assert "No result of the study speaks to this." in text, "there is no transitivity in it"
     pictures = re.findall(r"\]\((page/[\w.-]+)\)", text)
-    assert len(pictures) == 6
+    assert len(pictures) == 4
     assert all((tmp_path / picture).exists() for picture in pictures)
     tables = [line for line in text.splitlines() if line.startswith("|")]
     assert all(line.endswith("|") for line in tables)
