@@ -125,7 +125,9 @@ def test_catalogue_is_small_and_complete():
     assert sum(path.stat().st_size for path in files) <= 12 * 10**6
 
 
-@pytest.mark.parametrize("name", list(catalogue()))
+@pytest.mark.parametrize(
+    "name", ["digits-mlp", *(pytest.param(n, marks=pytest.mark.slow) for n in ("digits-convnet", "digits-resnet"))]
+)
 def test_embedded_accuracies_are_what_the_files_say(name):
     modes = mc.open_modes(name)
     assert list(modes.params) == ["A", "B", "C"]

@@ -82,8 +82,14 @@ PLANS = {
 }
 
 
-@by_name
-@pytest.mark.parametrize("plan", PLANS)
+def case_and_plan():
+    for case in SMALL:
+        for plan in PLANS:
+            slow = plan == "small blocks, vmap" and case.name.startswith("resnet")
+            yield pytest.param(case, plan, id=f"{plan}-{case.name}", marks=[pytest.mark.slow] * slow)
+
+
+@pytest.mark.parametrize(("case", "plan"), case_and_plan())
 def test_every_family_under_every_plan_is_what_one_network_at_a_time_gives(case, plan):
     model, split = model_for(case.name), split_for(case)
     for name, family, coordinates in families(case):
