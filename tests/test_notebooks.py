@@ -53,11 +53,7 @@ STORIES = {
     "05_nonvacuity": Story(
         {"DRAWS": 8, "GRANULARITIES": ["unit", "weight"]},
         5,
-        """
-        drawn = view.object
-        granularity.value = "weight"
-        assert view.object is not drawn
-        """,
+        "drawn = view.object; granularity.value = 'weight'; assert view.object is not drawn",
     ),
     "06_your_own_networks": Story({"STEPS": 40, "RESOLUTION": 5}, 2),
 }
@@ -165,7 +161,7 @@ def test_runs(path, small, monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     story = STORIES[path.stem]
     settings = {name: small if value == SMALL else value for name, value in story.quick.items()}
-    notebook = executed(path, settings, _MOVE + "\n".join(line.strip() for line in story.live.splitlines()))
+    notebook = executed(path, settings, _MOVE + story.live)
     assert complaints(notebook) == []
     drawn = pictures(notebook)
     assert len(drawn) == story.pictures
