@@ -89,7 +89,7 @@ def case_and_plan():
             yield pytest.param(case, plan, id=f"{plan}-{case.name}", marks=[pytest.mark.slow] * slow)
 
 
-@pytest.mark.parametrize(("case", "plan"), case_and_plan())
+@pytest.mark.parametrize(("case", "plan"), list(case_and_plan()))
 def test_every_family_under_every_plan_is_what_one_network_at_a_time_gives(case, plan):
     model, split = model_for(case.name), split_for(case)
     for name, family, coordinates in families(case):
