@@ -20,7 +20,7 @@ from modecomb_viz.sweep.search import Space, _Evolution
 
 QUICK = {"steps": 6, "train_examples": 150}
 goals = pytest.mark.parametrize("goal", ["best", "worst"])
-methods = pytest.mark.parametrize("method", ["gradient", "evolution"])
+methods = pytest.mark.parametrize("method", ["gradient", pytest.param("evolution", marks=pytest.mark.slow)])
 granularities = pytest.mark.parametrize("granularity", ["layer", "unit"])
 
 
@@ -121,6 +121,7 @@ def test_bounds_are_kept(digits, method, bounds):
     assert method == "evolution" or (low, high) == bounds
 
 
+@pytest.mark.slow
 @goals
 @methods
 def test_no_neighbouring_corner_beats_what_a_search_of_layers_ends_at(digits, goal, method):
@@ -213,6 +214,7 @@ def test_pictures_grow_without_changing(digits):
             np.testing.assert_array_equal(dataset[name], datasets[-1][name].isel(step=slice(dataset.sizes["step"])))
 
 
+@pytest.mark.slow
 def test_evolution_searches_repaired_networks(batchnorm):
     found = mc.sweep_search(batchnorm, "best", "evolution", repair="batchnorm", **QUICK)
     plain = mc.sweep_search(batchnorm, "best", "evolution", **QUICK)
