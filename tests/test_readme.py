@@ -15,7 +15,7 @@ BLOCKS = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), 
 
 @pytest.mark.parametrize(
     ("block", "written"),
-    list(zip(BLOCKS, ({"plane.nc", "report.html"}, {"A.pt", "B.pt"}), strict=True)),
+    list(zip(BLOCKS, ({"plane.nc", "plane.parquet", "report.html"}, {"A.pt", "B.pt"}), strict=True)),
     ids=["start", "own"],
 )
 def test_the_python_blocks_run(tmp_path, block, written):
