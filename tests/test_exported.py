@@ -126,6 +126,7 @@ def test_a_point_answers_as_the_result_says(digits, small, tmp_path, case):
         check(modes, dataset, where, tmp_path / "p.safetensors")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("repair", ["none", "batchnorm", "repair", "temperature"])
 def test_a_repaired_point_is_held_by_the_plain_architecture(batchnorm, tmp_path, repair):
     dataset = mc.sweep_plane(batchnorm, resolution=2, repair=repair, repair_examples=100)

@@ -91,6 +91,7 @@ def test_an_interrupted_sweep_goes_on(tmp_path, digits):
     assert list(run_planned(planned, digits)) == []
 
 
+@pytest.mark.slow
 def test_networks_of_a_recipe_are_trained_once(tmp_path):
     recipe = (mc.catalogue()["digits-mlp"] / "recipe.toml").read_text()
     (tmp_path / "small.toml").write_text(re.sub("epochs = 60", "epochs = 1", recipe).replace("512", "8"))
