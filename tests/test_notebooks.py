@@ -5,6 +5,7 @@ The cell tagged ``parameters`` chooses networks and sizes; a cell put after it c
 """
 
 import json
+import os
 import re
 import time
 from pathlib import Path
@@ -18,6 +19,7 @@ import torch
 from bokeh.document import Document
 from bokeh.models import GlyphRenderer
 from bokeh.models import Plot as BokehPlot
+from jupyter_client import KernelManager
 from nbclient import NotebookClient
 
 import modecomb_viz as mc
@@ -86,16 +88,26 @@ def read(path):
     return nbformat.read(path, as_version=4)
 
 
-def executed(path, settings, after="", timeout=120):
-    """The notebook, run with other settings and with code after its last cell; a fault in any cell raises."""
+def executed(path, settings, after="", *, kernel=None, timeout=120):
+    """The notebook, run with other settings and with code after its last cell; a fault in any cell raises.
+
+    It has a kernel of its own, unless one is given, which then forgets the names of the notebooks before.
+    """
     notebook = read(path)
     (chosen,) = [i for i, cell in enumerate(notebook.cells) if "parameters" in cell.metadata.get("tags", [])]
     changed = "\n".join(f"{name} = {value!r}" for name, value in settings.items())
     notebook.cells.insert(chosen + 1, nbformat.v4.new_code_cell(changed))
+    if kernel:
+        notebook.cells.insert(0, nbformat.v4.new_code_cell("%reset -f"))
     if after:
         notebook.cells.append(nbformat.v4.new_code_cell(after))
-    resources = {"metadata": {"path": str(path.parent)}}
-    return NotebookClient(notebook, timeout=timeout, kernel_name="python3", resources=resources).execute()
+    options = {"kernel_name": "python3", "timeout": timeout, "resources": {"metadata": {"path": str(path.parent)}}}
+    client = NotebookClient(notebook, km=kernel, **options)
+    try:
+        return client.execute()
+    finally:
+        if kernel and client.kc:
+            client.kc.stop_channels()
 
 
 def outputs(notebook):
@@ -106,8 +118,8 @@ def complaints(notebook):
     return [output.text for output in outputs(notebook) if output.get("name") == "stderr"]
 
 
-#: What the explorer's views are made of, in the text of a document.
-_OF_EXPLORER = '"name":"panel.models.esm.ReactComponent"'
+#: What only the explorer's views are made of, in the text of a document.
+_OF_EXPLORER = '"class_name":"Paper"'
 
 
 def pictures(notebook):
@@ -155,13 +167,23 @@ def small(tmp_path_factory):
     return str(folder)
 
 
+@pytest.fixture(scope="module")
+def kernel():
+    """One for all notebooks, which takes half the time: what they import is imported once.
+
+    One thread evaluates networks this small fastest, above all where something else runs.
+    """
+    manager = KernelManager(kernel_name="python3")
+    manager.start_kernel(cwd=str(ROOT), env={**os.environ, "OMP_NUM_THREADS": "1"})
+    yield manager
+    manager.shutdown_kernel(now=True)
+
+
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_runs(path, small, monkeypatch):
-    # Networks this small are evaluated fastest by one thread, above all where something else runs.
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+def test_runs(path, small, kernel):
     story = STORIES[path.stem]
     settings = {name: small if value == SMALL else value for name, value in story.quick.items()}
-    notebook = executed(path, settings, _MOVE + story.live)
+    notebook = executed(path, settings, _MOVE + story.live, kernel=kernel)
     assert complaints(notebook) == []
     drawn = pictures(notebook)
     assert len(drawn) == story.pictures
