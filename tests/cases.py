@@ -58,6 +58,11 @@ CASES = [
     Case("resnet20", {"name": "resnet", "depth": 20}, (3, 16, 16)),
     Case("resnet20x2", {"name": "resnet", "depth": 20, "width": 2, "norm": "batch"}, (3, 8, 8)),
     Case("vgg11", {"name": "vgg11"}, (3, 32, 32)),
+    Case(
+        "convnet-one-channel",
+        {"name": "convnet", "channels": [6, "M"], "norm": "none", "inputs": 1, "side": 4},
+        (1, 8, 8),
+    ),
 ]
 
 SMALL = CASES[:6]

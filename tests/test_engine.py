@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import reference
 import torch
-from cases import SMALL
+from cases import CASES, SMALL
 from held import Held
 from networks import kinds
 from torch import nn
@@ -14,7 +14,7 @@ from torch import nn
 import modecomb_viz as mc
 from modecomb_viz.architectures import build, params_of
 from modecomb_viz.data import Split
-from modecomb_viz.evaluation import Plan, finish, make_engine, make_plan
+from modecomb_viz.evaluation import Plan, finish, make_engine, make_plan, near
 from modecomb_viz.evaluation import engine as engine_module
 from modecomb_viz.evaluation.partitions import Partitions, partitions_of
 from modecomb_viz.evaluation.program import Unrecordable, program_of
@@ -101,6 +101,37 @@ def test_every_family_under_every_plan_is_what_one_network_at_a_time_gives(case,
                 loss, accuracy = reference.loss_and_accuracy(model, params, *split)
             assert got["loss"][i].item() == pytest.approx(loss, rel=1e-9, nan_ok=True), name
             assert np.isnan(loss) or got["accuracy"][i].item() == pytest.approx(accuracy, abs=1e-12), name
+
+
+@pytest.mark.parametrize("case", [*SMALL, CASES[-1]], ids=lambda case: case.name)
+@pytest.mark.parametrize("strategy", ["loop", "vmap"])
+def test_the_layout_of_images_and_weights_does_not_matter(case, strategy):
+    """With one channel images look the same in either layout, and what is made of them does not."""
+    model, plain = case.model().double(), split_for(case)
+    ends = case.params(0), case.params(1)
+    points = torch.linspace(0, 1, 5, dtype=torch.float64)
+    found = []
+    for layout in (lambda tensor: tensor, near):
+        laid = [{name: layout(tensor) for name, tensor in params.items()} for params in ends]
+        engine = make_engine(model, segment(*laid), plain._replace(x=layout(plain.x)), Plan(strategy, 5, 4, 2**28))
+        found.append(evaluated(engine, points, ("logits",))["logits"])
+    torch.testing.assert_close(*found, rtol=1e-9, atol=1e-10)
+
+
+class _Strided(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv, self.out = nn.Conv2d(1, 4, 3), nn.Linear(16, 5)
+
+    def forward(self, x):
+        made = self.conv(x)
+        return self.out(made.as_strided((len(x), 16), (made.stride(0), 1)))
+
+
+def test_what_reads_memory_by_strides_is_left_to_the_module():
+    x = torch.randn(3, 1, 4, 4)
+    with pytest.raises(Unrecordable, match="strides"):
+        program_of(_Strided().eval(), x)
 
 
 @by_name

@@ -125,10 +125,15 @@ def _merge(node: Node, twin: Node, dependent: Callable[[int], Node]) -> tuple[tu
 
 
 def _clean(graph: Graph):
-    """Leave out what has no effect: copies of what nobody changes, and results nobody reads."""
+    """Leave out what has no effect, and make shapes independent of the layout in memory, which the weights decide."""
+    aten = torch.ops.aten
     for node in list(graph.nodes):
-        if node.target in (torch.ops.aten.detach.default, torch.ops.aten.alias.default):
+        if node.target in (aten.detach.default, aten.alias.default):
             node.replace_all_uses_with(node.args[0])
+        elif node.target in (aten.view.default, aten._unsafe_view.default):
+            node.target = aten.reshape.default
+        elif node.target is aten.as_strided.default:
+            raise Unrecordable("it reads memory by strides, which depend on the layout of the weights")
     graph.eliminate_dead_code()
 
 

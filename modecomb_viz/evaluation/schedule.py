@@ -405,7 +405,7 @@ _FRESH = (
 _NORMS = (aten.native_layer_norm.default, aten.native_batch_norm.default, aten.native_group_norm.default)
 
 #: Views of all entries of a tensor.
-_VIEWS = (aten.permute.default, aten.view.default, aten.transpose.int, aten._unsafe_view.default)
+_VIEWS = (aten.permute.default, aten.reshape.default, aten.transpose.int)
 
 
 def _bytes(node: Node) -> int:
