@@ -21,9 +21,10 @@ from modecomb_viz.checkpoints import ModeSet
 from modecomb_viz.evaluation import resolve_device
 from modecomb_viz.executor import Queue, shared_executor
 from modecomb_viz.figures import MapFigure, SamplesFigure, SegmentFigure
+from modecomb_viz.figures.segments import d2_barrier
 from modecomb_viz.hypercube import LAWS
 from modecomb_viz.state import TOPICS, ExplorerState, Results, law_parameter
-from modecomb_viz.statistics import barriers, summary
+from modecomb_viz.statistics import low_loss_share
 
 __all__ = ["DistributionView", "Explorer", "MapView", "SegmentView", "View", "error_page"]
 
@@ -265,10 +266,8 @@ class SegmentView(View):
         self.figure.update(datasets, quantity=self.state.quantity, split=self.state.split)
 
     def _numbers(self, datasets: Mapping[str, xr.Dataset]) -> str:
-        variable = "barrier" if self.state.quantity == "loss" else "error_barrier"
         values = {
-            topic: barriers(dataset)[variable].sel(split=self.state.split, definition="D2").item()
-            for topic, dataset in datasets.items()
+            topic: d2_barrier(dataset, self.state.quantity, self.state.split) for topic, dataset in datasets.items()
         }
         return "D2 barrier: " + " · ".join(f"{topic} {_number(value)}" for topic, value in values.items())
 
@@ -292,7 +291,7 @@ class DistributionView(View):
     def _numbers(self, datasets: Mapping[str, xr.Dataset]) -> str:
         dataset = datasets["samples"]
         values = dataset[self.state.quantity].sel(split=self.state.split)
-        share = summary(dataset).low_loss_share.sel(split=self.state.split).item()
+        share = low_loss_share(dataset).sel(split=self.state.split).item()
         mean = _number(values.mean(skipna=False).item())
         return (
             f"{dataset.sizes['sample']} of {self.state.draws} draws · mean {mean} · "

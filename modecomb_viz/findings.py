@@ -11,36 +11,42 @@ import numpy as np
 import xarray as xr
 
 from modecomb_viz.export.pictures import save_picture
+from modecomb_viz.figures.perturbation import all_groups
 from modecomb_viz.results import check_path, recipe, write_whole
-from modecomb_viz.results import open as open_result
-from modecomb_viz.statistics import barriers, diversity, summary, tolerance, transitivity
+from modecomb_viz.statistics import barriers, diversity, is_draw, route_kind, summary, tolerance, transitivity
 
 __all__ = ["RULES", "write_findings"]
 
 #: When a claim is said to hold, and to hold in part; otherwise it does not.
 RULES = {
-    "Combinability": "holds: the 95 % interval of the share of draws of low loss (excess at most 0.1 nat) lies above "
-    "¾; in part: the share is above ½.",
-    "Transitivity": "holds: through a third network at least 90 % of what alignment gains is kept (naive less direct "
-    "barrier); in part: at least half.",
-    "Robustness": "holds: the midpoint's barrier passes 0.1 nat no earlier than when a fifth of the units is moved, by "
-    "the lower end of the interval; in part: when a tenth is moved.",
-    "Non-vacuity": "holds: draws disagree with their nearer parent at least half as often as the parents with each "
-    "other, by the lower end of the interval; in part: a quarter.",
+    "Combinability": "holds: the 95 % interval of the share of draws of low loss (excess at most 0.1 nat) lies above"
+    " ¾; in part: the share is above ½.",
+    "Transitivity": "holds: through a third network at least 90 % of what alignment gains is kept (naive less "
+    "direct barrier); in part: at least half.",
+    "Robustness": "holds: the barrier passes 0.1 nat no earlier than when a fifth of the units is moved, by the "
+    "lower end of the interval, which needs two repeats or more; in part: when a tenth is moved.",
+    "Non-vacuity": "holds: draws disagree with their nearer parent at least half as often as the parents with each"
+    " other, by the lower end of the interval; in part: a quarter.",
 }
 
 _INTRODUCTIONS = {
-    "Combinability": "Broad regions of the hypercube and its vicinity have a low loss. Excess loss is "
-    "L − max(L_A, L_B) in nats per example; intervals are 95 %, over draws and over test examples (the same draws on "
-    "other examples).",
+    "Combinability": "Broad regions of the hypercube and its vicinity have a low loss. Excess loss is L − max(L_A, "
+    "L_B) in nats per example; intervals are 95 %, over draws and over test examples (the same "
+    "draws on other examples).",
     "Transitivity": "Two networks aligned to a third are linearly connected to each other. D2 barriers in nats per "
     "example, mean and range over all pairs (and third networks).",
-    "Robustness": "Combinations stand a perturbed matching. The strength is the share of units that are re-assigned; "
-    "the interval is over repeats.",
-    "Non-vacuity": "Combinations differ in function and in weights. Disagreement is the share of test examples with "
-    "different labels; the weight distance is relative to that of A and π(B). Networks that fail disagree as "
-    "well: read the diversity beside the accuracy.",
+    "Robustness": "Combinations stand a perturbed matching. The barrier is the loss less the mean of the ends'. "
+    "Under shuffle the strength is the share of units that are re-assigned. The interval is 95 %, "
+    "over repeats; of few repeats it is their range.",
+    "Non-vacuity": "Combinations differ in function and in weights. Disagreement is the share of test examples "
+    "with different labels; diversity is the disagreement of a draw with its nearer parent, of that"
+    " of the parents with each other; its interval is 95 %, over draws, and takes the parents' "
+    "disagreement as it is. The weight distance is relative to that of A and π(B). Networks that "
+    "fail disagree as well: read the diversity beside the accuracy.",
 }
+
+#: A mode set, the name of a result, and the result.
+_Result = tuple[str, str, xr.Dataset]
 
 
 class _Row(NamedTuple):
@@ -90,7 +96,7 @@ def _samples_row(dataset: xr.Dataset) -> _Row:
         _number(found.worst_excess.item()),
         f"{share:.0%} ({interval.values[0]:.0%} … {interval.values[1]:.0%})",
     )
-    return _Row(cells, _judged(bool(interval.values[0] >= 0.75), share > 0.5))
+    return _Row(cells, _judged(bool(interval.values[0] > 0.75), share > 0.5))
 
 
 def _segment_row(dataset: xr.Dataset) -> _Row:
@@ -117,18 +123,21 @@ def _transitivity_row(dataset: xr.Dataset) -> _Row:
     found = transitivity(dataset).isel(split=0)
     spans = [_span(found.sel(kind=kind)) for kind in found.kind.values]
     kept, cost = found.share_kept.item(), found.cost_of_third.item()
-    third = dataset.cycle_error.sel(route=[r for r in dataset.route.values if str(r).startswith("through")])
-    return _Row((*spans, _number(cost), f"{kept:.0%}", f"{third.mean().item():.0%}"), _judged(kept >= 0.9, kept >= 0.5))
+    third = dataset.cycle_error.sel(route=[r for r in dataset.route.values if route_kind(str(r)) == "through"])
+    shown = "–" if np.isnan(kept) else f"{kept:.0%}"
+    cells = (*spans, _number(cost), shown, f"{third.mean().item():.0%}")
+    return _Row(cells, _judged(kept >= 0.9, kept >= 0.5))
 
 
 def _perturbation_row(dataset: xr.Dataset) -> _Row:
+    dataset = all_groups(dataset).sortby("strength")
     found = tolerance(dataset).isel(split=0)
     strength, interval, moved = found.tolerated_strength.item(), found.tolerated_interval, found.tolerated_churn.item()
-    low = interval.values[0] if np.isfinite(interval.values[0]) else strength
-    share = float(np.interp(low, dataset.strength.values, dataset.churn.mean("repeat").values))
+    low, strengths = float(interval.values[0]), dataset.strength.values
+    share = np.nan if np.isnan(low) else float(np.interp(low, strengths, dataset.churn.mean("repeat").values))
     last = found.barrier_at.mean("repeat").values
     cells = (
-        recipe(dataset)["perturbation"],
+        f"{recipe(dataset)['perturbation']}, {dataset.sizes['repeat']} repeats",
         _number(last[0]),
         _number(strength),
         _interval(interval),
@@ -140,13 +149,13 @@ def _perturbation_row(dataset: xr.Dataset) -> _Row:
 
 def _similarity_row(dataset: xr.Dataset) -> _Row:
     found = diversity(dataset).isel(split=0)
-    names = [name for name in dataset.model.values if str(name).startswith("draw ")]
+    names = dataset.model.values[is_draw(dataset)]
     of_split = dataset.isel(split=0)
     distance = dataset.weight_distance.sel(model=names, other=["A", "B"]).mean().item()
     one, together = of_split.accuracy.sel(model=names).mean().item(), of_split.ensemble_accuracy[-1].item()
     of_both = of_split.accuracy.sel(model="ensemble of A and B").item()
     cells = (
-        _law(recipe(dataset)),
+        f"{_law(recipe(dataset))}, {len(names)} draws",
         f"{found.parents_disagreement.item():.1%}",
         f"{found.nearest_disagreement.item():.1%}",
         f"{found.draws_disagreement.item():.1%}",
@@ -155,7 +164,7 @@ def _similarity_row(dataset: xr.Dataset) -> _Row:
         f"{one:.3f} → {together:.3f}; {of_both:.3f}",
     )
     low = float(found.diversity_interval.values[0])
-    return _Row(cells, _judged(low >= 0.5, low >= 0.25))
+    return _Row(cells, _judged(0.5 <= low < np.inf, 0.25 <= low < np.inf))
 
 
 _CLAIMS = {
@@ -192,21 +201,23 @@ _CLAIMS = {
 _SEGMENTS = ("alignment", "D2 loss barrier", "D2 error barrier", "midpoint accuracy", "ends")
 
 
-def write_findings(title: str, results: Sequence[tuple[str, Path]], out: str | Path, *, command: str = "") -> Path:
-    """Write a Markdown page of the four claims, with a picture beside it for every result that speaks to one.
+def write_findings(title: str, results: Sequence[_Result], out: str | Path, *, command: str = "") -> Path:
+    """Write a Markdown page of the four claims, with a picture of the first result that speaks to one per mode set.
 
     Args:
         title: its heading.
-        results: names of mode sets and files of results; the first split of each is written up.
+        results: names of mode sets, names of results and these; the first split of each is written up.
         out: ends in ``.md``; pictures go into a folder of its name beside it.
         command: how the page was made, for the page.
 
     Raises:
-        ValueError: for a file that is no result, or none that speaks to any claim.
+        ValueError: when none speaks to any claim, or one has many strengths and is no perturbation.
     """
     out = check_path(out, ".md")
-    opened = [(modes, path, open_result(path)) for modes, path in results]
-    kinds = {recipe(dataset)["sweep"] for _, _, dataset in opened}
+    for modes, name, dataset in results:
+        if "strength" in dataset.dims and recipe(dataset)["sweep"] != "perturbation":
+            raise ValueError(f"'{name}' of {modes} has {dataset.sizes['strength']} strengths; a study gives it one.")
+    kinds = {recipe(dataset)["sweep"] for _, _, dataset in results}
     if not kinds & {kind for claim in _CLAIMS.values() for kind in claim.sweeps}:
         raise ValueError(
             "there is nothing to write up: no result of samples, transitivity, perturbation or similarity."
@@ -216,16 +227,19 @@ def write_findings(title: str, results: Sequence[tuple[str, Path]], out: str | P
     for name, claim in _CLAIMS.items():
         lines += ["", f"## {name}", "", _INTRODUCTIONS[name], "", f"*{RULES[name]}*", ""]
         if name == "Combinability":
-            lines += [*_table(_SEGMENTS, _rows(opened, ("segment",), _segment_row)), ""]
-        rows = _rows(opened, claim.sweeps, claim.row)
+            lines += [*_table(_SEGMENTS, _rows(results, ("segment",), _segment_row)), ""]
+        rows = _rows(results, claim.sweeps, claim.row)
         lines += _table((*claim.head, "claim"), [(modes, _Row((*row.cells, row.verdict))) for modes, row in rows])
-        lines += ["", *_pictures([of for of in opened if recipe(of[2])["sweep"] in claim.sweeps], pictures, out)]
-    lines += ["", "## Networks and cost", "", *_cost(opened)]
+        lines += ["", *_pictures([of for of in results if recipe(of[2])["sweep"] in claim.sweeps], pictures, out)]
+    lines += ["", "## Networks and cost", "", *_cost(results)]
     return write_whole(out, lambda part: part.write_text("\n".join(lines) + "\n", encoding="utf-8"))
 
 
 def _head(command: str) -> list[str]:
-    text = "Every number comes from a stored result that carries its recipe; `modecomb rerun` computes it again."
+    text = (
+        "Every number comes from a stored result that carries its recipe; `modecomb rerun` computes it again, with "
+        "`--modes` where the study trained the networks."
+    )
     return (
         [f"{text} This page is written by", "", *(f"    {line}" for line in command.splitlines())]
         if command
@@ -233,8 +247,8 @@ def _head(command: str) -> list[str]:
     )
 
 
-def _rows(opened: list[tuple[str, Path, xr.Dataset]], sweeps: tuple[str, ...], row: Callable) -> list[tuple[str, _Row]]:
-    return [(modes, row(dataset)) for modes, _, dataset in opened if recipe(dataset)["sweep"] in sweeps]
+def _rows(results: Sequence[_Result], sweeps: tuple[str, ...], row: Callable) -> list[tuple[str, _Row]]:
+    return [(modes, row(dataset)) for modes, _, dataset in results if recipe(dataset)["sweep"] in sweeps]
 
 
 def _table(head: Sequence[str], rows: list[tuple[str, _Row]]) -> list[str]:
@@ -245,30 +259,28 @@ def _table(head: Sequence[str], rows: list[tuple[str, _Row]]) -> list[str]:
     return lines + [f"| {modes} | {' | '.join(row.cells)} |" for modes, row in rows]
 
 
-def _pictures(opened: list[tuple[str, Path, xr.Dataset]], folder: Path, out: Path) -> list[str]:
+def _pictures(results: Sequence[_Result], folder: Path, out: Path) -> list[str]:
     """One picture per mode set, of its first result."""
     lines, seen = [], set()
-    for modes, path, dataset in opened:
+    for modes, name, dataset in results:
         if modes in seen:
             continue
         seen.add(modes)
-        picture = save_picture(
-            dataset, folder / f"{modes}-{path.stem}.png", split=str(dataset.split.values[0]), scale=1
-        )
+        picture = save_picture(dataset, folder / f"{modes}-{name}.png", split=str(dataset.split.values[0]), scale=1)
         lines += [
-            f"![{path.stem} of {modes}]({picture.relative_to(out.parent).as_posix()})",
+            f"![{name} of {modes}]({picture.relative_to(out.parent).as_posix()})",
             "",
-            f"*{modes}, {path.stem}*",
+            f"*{modes}, {name}*",
             "",
         ]
     return lines
 
 
-def _cost(opened: list[tuple[str, Path, xr.Dataset]]) -> list[str]:
+def _cost(results: Sequence[_Result]) -> list[str]:
     """Per mode set: repair, device, seconds of computing of all its results."""
     lines = ["| networks | results | repair | device | computing |", "|---|---|---|---|---|"]
-    for modes in dict.fromkeys(modes for modes, _, _ in opened):
-        own = [dataset for of, _, dataset in opened if of == modes]
+    for modes in dict.fromkeys(modes for modes, _, _ in results):
+        own = [dataset for of, _, dataset in results if of == modes]
         seconds = sum(float(dataset.attrs["wall_time"]) for dataset in own)
         repairs = ", ".join(sorted({recipe(dataset)["repair"] for dataset in own}))
         devices = ", ".join(sorted({str(dataset.attrs["device"]) for dataset in own}))

@@ -41,7 +41,18 @@ from typing import Any
 
 import xarray as xr
 
-__all__ = ["ATTRIBUTES", "FORMATS", "check_path", "described", "label", "open", "recipe", "save", "write_whole"]
+__all__ = [
+    "ATTRIBUTES",
+    "FORMATS",
+    "check_path",
+    "described",
+    "disagreement",
+    "label",
+    "open",
+    "recipe",
+    "save",
+    "write_whole",
+]
 
 #: Endings of stored results: NetCDF, and Zarr (a folder).
 FORMATS = (".nc", ".zarr")
@@ -139,6 +150,12 @@ def recipe(dataset: xr.Dataset) -> dict[str, Any]:
     return json.loads(dataset.attrs["recipe"])
 
 
+def disagreement(there: Mapping[str, Any], here: Mapping[str, Any]) -> str:
+    """Where two tables of settings differ: ``n: 3 there, 5 here``; nothing where they agree."""
+    names = sorted(name for name in {**there, **here} if there.get(name, ...) != here.get(name, ...))
+    return ", ".join(f"{name}: {there.get(name)!r} there, {here.get(name)!r} here" for name in names)
+
+
 def described(dataset: xr.Dataset) -> str:
     """What a result holds, in lines: sweep, modes, dimensions, variables with units and ranges, recipe, provenance."""
     settings = recipe(dataset)
@@ -170,6 +187,8 @@ def check_path(path: str | Path, *suffixes: str) -> Path:
     probe = _part(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        if probe.is_dir():  # of a run that was killed while it wrote a store
+            shutil.rmtree(probe)
         probe.touch()
         probe.unlink()
     except OSError as error:

@@ -17,7 +17,19 @@ from scipy.stats import binomtest, bootstrap
 
 from modecomb_viz.results import label
 
-__all__ = ["BARRIERS", "barriers", "diversity", "embedding", "summary", "tolerance", "transitivity"]
+__all__ = [
+    "BARRIERS",
+    "BARRIER_OF",
+    "barriers",
+    "diversity",
+    "embedding",
+    "is_draw",
+    "low_loss_share",
+    "route_kind",
+    "summary",
+    "tolerance",
+    "transitivity",
+]
 
 #: Values that a bootstrap holds at once.
 _AT_ONCE = 10**6
@@ -26,6 +38,9 @@ _AT_ONCE = 10**6
 _NEVER = 2.0
 
 BARRIERS = ("D1", "D2", "D3", "D4")
+
+#: The variable of :func:`barriers` that belongs to a quantity.
+BARRIER_OF = {"loss": "barrier", "accuracy": "error_barrier"}
 
 _ATTRIBUTES = {
     "barrier": {"units": "nats per example", "long_name": "loss barrier"},
@@ -140,8 +155,7 @@ def summary(
         ValueError: for a dataset that holds no draws.
     """
     _require(dataset, "sample", "samples")
-    ends = dataset.reference_loss.sel(reference=["A", "B"]).max("reference", skipna=False)
-    excess = dataset.loss - ends
+    excess = _excess(dataset)
     low = (excess <= epsilon).sum("sample")
     n, bounds, levels = dataset.sizes["sample"], ["low", "high"], list(quantiles)
     of_quantiles = xr.apply_ufunc(
@@ -175,6 +189,16 @@ def summary(
         result = result.merge(_over_examples(dataset, epsilon, levels))
     result.attrs = {**dataset.attrs, "epsilon": epsilon}
     return label(result, _ATTRIBUTES)
+
+
+def low_loss_share(dataset: xr.Dataset, *, epsilon: float = 0.1) -> xr.DataArray:
+    """The share of draws of low loss alone, of :func:`summary`, at no cost."""
+    return (_excess(dataset) <= epsilon).mean("sample")
+
+
+def _excess(dataset: xr.Dataset) -> xr.DataArray:
+    """L − max(L_A, L_B) of every draw; NaN where one of the three is."""
+    return dataset.loss - dataset.reference_loss.sel(reference=["A", "B"]).max("reference", skipna=False)
 
 
 def _over_examples(dataset: xr.Dataset, epsilon: float, levels: list[float]) -> xr.Dataset:
@@ -259,6 +283,7 @@ def tolerance(dataset: xr.Dataset, *, threshold: float = 0.1) -> xr.Dataset:
         ValueError: for a dataset of another sweep.
     """
     _require(dataset, "repeat", "perturbation")
+    dataset = dataset.sortby("strength")
     loss = dataset.loss.mean("sample", skipna=False) if "sample" in dataset.dims else dataset.loss
     barrier = loss - dataset.reference_loss.sel(reference=["A", "B"]).mean("reference", skipna=False)
     strengths = dataset.strength.values
@@ -329,13 +354,20 @@ def _crossing_interval(strengths: np.ndarray, barrier: np.ndarray, threshold: fl
 _KINDS = ("naive", "direct", "through", "universe")
 
 
+def route_kind(route: str) -> str:
+    """naive, direct, universe, or through: all third networks together."""
+    return "through" if route.startswith("through ") else route
+
+
 def transitivity(dataset: xr.Dataset, *, definition: str = "D2") -> xr.Dataset:
     """What going through a third mode costs: barriers of all routes of a kind, over all pairs and third modes.
 
     Returns:
         ``route_barrier``, ``lowest_barrier``, ``highest_barrier`` by ``kind`` (naive, direct, through, universe);
         ``cost_of_third``, the mean over pairs and third modes of barrier(through) − barrier(direct); ``share_kept``,
-        (naive − through) / (naive − direct): 1 means transitive, 0 that nothing of the alignment is left.
+        (naive − through) / (naive − direct): 1 means transitive, 0 that nothing of the alignment is left, NaN where
+        alignment gains nothing. All are NaN where the barrier of a route is; routes that a pair has not, whose
+        ``cycle_error`` is NaN, do not count.
 
     Raises:
         ValueError: for a dataset of another sweep, or another definition of the barrier.
@@ -344,22 +376,34 @@ def transitivity(dataset: xr.Dataset, *, definition: str = "D2") -> xr.Dataset:
     if definition not in BARRIERS:
         raise ValueError(f"definition must be one of {', '.join(BARRIERS)}, got {definition!r}.")
     barrier = barriers(dataset).barrier.sel(definition=definition, drop=True)
-    kinds = np.array(["through" if route.startswith("through") else route for route in dataset.route.values])
+    kinds = np.array([route_kind(str(route)) for route in dataset.route.values])
     of_kind = {kind: barrier.isel(route=kinds == kind) for kind in _KINDS}
+    exists = {kind: dataset.cycle_error.isel(route=kinds == kind).notnull() for kind in _KINDS}
     statistics = {"route_barrier": "mean", "lowest_barrier": "min", "highest_barrier": "max"}
     kind = xr.DataArray(list(_KINDS), dims="kind", name="kind")
     result = xr.Dataset(
         {
-            name: xr.concat([getattr(way, how)(("pair", "route")) for way in of_kind.values()], kind)
+            name: xr.concat([_over_routes(of_kind[one], exists[one], how) for one in _KINDS], kind)
             for name, how in statistics.items()
         }
     )
     naive, direct, through = (result.route_barrier.sel(kind=kind, drop=True) for kind in _KINDS[:3])
     cost = of_kind["through"] - of_kind["direct"].isel(route=0, drop=True)
-    result["cost_of_third"] = cost.mean(("pair", "route"))
-    result["share_kept"] = (naive - through) / (naive - direct)
+    result["cost_of_third"] = _over_routes(cost, exists["through"], "mean")
+    result["share_kept"] = ((naive - through) / (naive - direct)).where(naive > direct)
     result.attrs = {**dataset.attrs, "definition": definition}
     return label(result, _ATTRIBUTES)
+
+
+def _over_routes(values: xr.DataArray, exists: xr.DataArray, how: str) -> xr.DataArray:
+    """A statistic over the routes that there are; NaN where one of these is."""
+    lost = (values.isnull() & exists).any(("pair", "route"))
+    return getattr(values.where(exists), how)(("pair", "route")).where(~lost)
+
+
+def is_draw(dataset: xr.Dataset) -> np.ndarray:
+    """Which networks of a similarity result are draws of the law ``[model]``."""
+    return np.array([str(name).startswith("draw ") for name in dataset.model.values])
 
 
 def diversity(dataset: xr.Dataset) -> xr.Dataset:
@@ -375,12 +419,12 @@ def diversity(dataset: xr.Dataset) -> xr.Dataset:
         ValueError: for a dataset of another sweep.
     """
     _require(dataset, "other", "similarity")
-    names = [name for name in dataset.model.values if str(name).startswith("draw ")]
+    names = dataset.model.values[is_draw(dataset)]
     table = dataset.disagreement
     parents = table.sel(model="A", other="B", drop=True)
     nearest = table.sel(model=names, other=["A", "B"]).min("other", skipna=False)
     among = table.sel(model=names, other=names)
-    off_diagonal = ~np.eye(len(names), dtype=bool)
+    apart = xr.DataArray(~np.eye(len(names), dtype=bool), dims=("model", "other"))
     interval = xr.apply_ufunc(
         lambda values: _bootstrapped(values, np.mean),
         nearest,
@@ -393,9 +437,7 @@ def diversity(dataset: xr.Dataset) -> xr.Dataset:
         {
             "parents_disagreement": parents,
             "nearest_disagreement": nearest.mean("model", skipna=False),
-            "draws_disagreement": among.where(xr.DataArray(off_diagonal, dims=("model", "other"))).mean(
-                ("model", "other")
-            ),
+            "draws_disagreement": among.where(apart, 0).sum(("model", "other"), skipna=False) / apart.sum(),
             "diversity": nearest.mean("model", skipna=False) / parents,
             "diversity_interval": interval / parents,
             "ensemble_gain": dataset.ensemble_accuracy.isel(k=-1, drop=True) - of_one,

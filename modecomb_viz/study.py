@@ -21,20 +21,23 @@ Results are written as ``FOLDER/MODES/SWEEP.nc``. What is there and whole is not
 goes on from its journal.
 """
 
+import json
 import re
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import xarray as xr
+
 from modecomb_viz.checkpoints import ModeSet, open_modes
+from modecomb_viz.results import check_path, disagreement, recipe, save
 from modecomb_viz.results import open as open_result
-from modecomb_viz.results import recipe, save
-from modecomb_viz.sweep import Step, Sweep, make_sweep
+from modecomb_viz.sweep import Step, Sweep, check_origin, make_sweep
 from modecomb_viz.training import train_modes
 
-__all__ = ["Planned", "Study", "read_study", "run_planned"]
+__all__ = ["Planned", "Study", "planned_result", "read_study", "run_planned"]
 
 _NAME = re.compile(r"[A-Za-z0-9_-]+")
 
@@ -100,9 +103,9 @@ def read_study(path: str | Path, folder: str | Path) -> Study:
             )
     recipes = {name: path.parent / entry["recipe"] for name, entry in modes.items() if "recipe" in entry}
     planned = [
-        Planned(name, sweep, _planned_sweep(path, name, sweep, entry, settings), folder / name / f"{sweep}.nc")
+        Planned(name, sweep, _planned_sweep(path, name, sweep, entry, sweeps), folder / name / f"{sweep}.nc")
         for name, entry in modes.items()
-        for sweep, settings in sweeps.items()
+        for sweep in sweeps
         if sweep in _chosen(path, name, entry, sweeps)
     ]
     return Study(str(table.get("title", path.stem)), recipes, tuple(planned), folder)
@@ -125,11 +128,13 @@ def _chosen(path: Path, modes: str, entry: Mapping[str, Any], sweeps: Mapping[st
     return only
 
 
-def _planned_sweep(path: Path, modes: str, name: str, entry: Mapping[str, Any], settings: Mapping[str, Any]) -> Sweep:
-    where = f"[modes.{modes}] of the study '{path}'"
-    _check_keys(where, entry, ("recipe", "settings", "only", "sweeps"))
-    own = entry.get("sweeps", {})
-    chosen = {**entry.get("settings", {}), **settings, **own.get(name, {})}
+def _planned_sweep(path: Path, modes: str, name: str, entry: Mapping[str, Any], sweeps: Mapping[str, Any]) -> Sweep:
+    _check_keys(f"[modes.{modes}] of the study '{path}'", entry, ("recipe", "settings", "only", "sweeps"))
+    common, own = (entry.get(key, {}) for key in ("settings", "sweeps"))
+    if not isinstance(common, dict) or not isinstance(own, dict) or not all(isinstance(e, dict) for e in own.values()):
+        raise ValueError(f"settings and sweeps of [modes.{modes}] of the study '{path}' must be tables.")
+    _check_keys(f"[modes.{modes}.sweeps] of the study '{path}'", own, tuple(sweeps))
+    chosen = {**common, **sweeps[name], **own.get(name, {})}
     if "sweep" not in chosen:
         raise ValueError(f"[sweeps.{name}] of the study '{path}' has no sweep; give one, such as sweep = \"samples\".")
     kind = chosen.pop("sweep")
@@ -148,12 +153,12 @@ def run_planned(planned: Planned, modes: ModeSet) -> Iterator[Step]:
     """The steps of one sweep of a study, its result written at the end; none where a whole result is there.
 
     Raises:
-        ValueError: when the file holds another result.
+        ValueError: when the file holds another result, or one of other networks or data, or cannot be written.
     """
     if planned.path.exists():
-        _check_result(planned, modes)
+        check_origin(planned_result(planned), modes)
         return
-    planned.path.parent.mkdir(parents=True, exist_ok=True)
+    check_path(planned.path, ".nc")
     last = None
     for step in planned.sweep.steps(modes, planned.journal):
         last = step
@@ -162,9 +167,14 @@ def run_planned(planned: Planned, modes: ModeSet) -> Iterator[Step]:
     planned.journal.unlink()
 
 
-def _check_result(planned: Planned, modes: ModeSet):
-    known, asked = recipe(open_result(planned.path)), planned.sweep.recipe(modes)
-    asked = {key: list(value) if isinstance(value, tuple) else value for key, value in asked.items()}
-    if differing := sorted(key for key in {**known, **asked} if known.get(key, ...) != asked.get(key, ...)):
-        pairs = ", ".join(f"{key}: {known.get(key)!r} there, {asked.get(key)!r} asked for" for key in differing)
+def planned_result(planned: Planned) -> xr.Dataset:
+    """The result of one sweep of a study.
+
+    Raises:
+        ValueError: when there is none, or one of another recipe.
+    """
+    dataset = open_result(planned.path)
+    asked = json.loads(json.dumps({"sweep": planned.sweep.name, "modes": planned.modes, **asdict(planned.sweep)}))
+    if pairs := disagreement(recipe(dataset), asked):
         raise ValueError(f"'{planned.path}' holds another result ({pairs}). Move it away to compute it anew.")
+    return dataset

@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -19,6 +20,18 @@ def digits():
 def batchnorm():
     """The embedded convnet with BatchNorm."""
     return mc.open_modes("digits-convnet")
+
+
+@pytest.fixture
+def arrays():
+    """Twenty and eight small images, with labels, as a data file holds them."""
+    rng = np.random.default_rng(0)
+    return {
+        "x_train": rng.integers(0, 256, (20, 1, 8, 8), dtype=np.uint8),
+        "y_train": np.arange(20, dtype=np.uint8) % 10,
+        "x_test": rng.integers(0, 256, (8, 1, 8, 8), dtype=np.uint8),
+        "y_test": np.arange(8) % 10,
+    }
 
 
 @pytest.fixture(scope="session")

@@ -112,7 +112,7 @@ def perturbation(repeats=3):
         },
         {"strength": STRENGTHS, "split": SPLITS, "repeat": np.arange(repeats), "reference": REFERENCES},
     )
-    return _finish(dataset, "perturbation")
+    return _finish(dataset, "perturbation", distribution="constant", parameters={"value": 0.5})
 
 
 def transitivity():

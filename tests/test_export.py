@@ -45,7 +45,7 @@ STATISTICS = {
     "laws": ["summary", "quantiles"],
     "layers": ["barriers"],
     "transitivity": ["barriers", "transitivity"],
-    "similarity": ["embedding"],
+    "similarity": ["diversity", "embedding"],
 }
 
 

@@ -1,8 +1,11 @@
 """Figures by their structure: sources, ranges, labels with units."""
 
+import json
+
 import numpy as np
 import pytest
 import synthetic
+import xarray as xr
 from bokeh.models import ColumnDataSource, LogColorMapper
 from explained import explains
 
@@ -17,10 +20,11 @@ from modecomb_viz.figures import (
     TransitivityFigure,
     color_range,
 )
-from modecomb_viz.figures.laws import border, cell_edges
+from modecomb_viz.figures.laws import _exists, border, cell_edges
 from modecomb_viz.figures.looks import number, shortened, ticks
 from modecomb_viz.figures.scales import compressed, compressed_ticks
 from modecomb_viz.figures.similarity import compared, possible_region, turned
+from modecomb_viz.hypercube import with_moments
 
 
 def at(dataset, strength=0.0):
@@ -73,6 +77,28 @@ def test_refinement_moves_neither_axes_nor_colours():
     assert (figure._linear.low, figure._linear.high) != seen[0][2:]
 
 
+def test_colours_widen_where_refinement_leaves_them_and_end_as_those_of_the_exact_map():
+    figure, plane = MapFigure(), at(synthetic.plane(17))
+    exact = color_range(plane.loss.sel(split="test").values)
+
+    def shown(dataset):
+        figure.update(dataset)
+        return figure._linear.low, figure._linear.high
+
+    middle = (exact[0] + exact[1]) / 2
+    near = estimated(plane, 4)
+    near["loss"] = middle + (near.loss - middle) / 10
+    low, high = shown(near)
+    assert exact[0] < low < high < exact[1]
+    far = estimated(plane, 2)
+    far["loss"] = middle + (far.loss - middle) * 2
+    wide = shown(far)
+    assert wide[0] < exact[0]
+    assert wide[1] > exact[1]
+    assert shown(near) == wide, "nothing narrows while it is refined"
+    assert shown(plane) == exact
+
+
 def test_an_estimate_says_so_and_how_far_it_may_be_off(shown):
     plane = at(synthetic.plane())
     shown.update(estimated(plane, 2).isel(u=slice(1, None)))
@@ -117,6 +143,16 @@ def test_what_colours_cannot_say_is_said(shown):
     assert "grey: NaN" in shown.figure.title.text
     assert "last colour: ≥" in shown.figure.title.text
     assert shown._linear.nan_color == "#bdbdbd"
+
+
+@pytest.mark.parametrize("distribution", ["uniform", "normal", "beta", "bernoulli"])
+def test_figures_know_which_laws_there_are(distribution):
+    means = np.linspace(-0.25, 1.25, 13)
+    deviations = [np.nan] if distribution == "bernoulli" else np.linspace(0, 0.75, 7)
+    laws = xr.Dataset(coords={"mean": means, "deviation": deviations})
+    laws.attrs["recipe"] = json.dumps({"distribution": distribution})
+    exists = _exists(laws).transpose("mean", "deviation").values.tolist()
+    assert exists == [[with_moments(distribution, m, d) is not None for d in deviations] for m in means]
 
 
 def test_color_range_resists_outliers_and_emptiness():

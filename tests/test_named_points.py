@@ -10,6 +10,7 @@ from explained import explains
 from torch import nn
 
 import modecomb_viz as mc
+from modecomb_viz.evaluation import finish
 from modecomb_viz.hypercube import (
     GRANULARITIES,
     averaged,
@@ -39,14 +40,6 @@ def ends(case, name):
     if name == "fisher":
         return tuple({k: torch.relu(w) ** 2 for k, w in p.items()} for p in (a, b))
     return a, b
-
-
-def finish(steps):
-    while True:
-        try:
-            next(steps)
-        except StopIteration as stop:
-            return stop.value
 
 
 def point(stacked):

@@ -111,6 +111,12 @@ def at(dataset, strength=0.0):
     return dataset.sel(strength=strength, drop=True)
 
 
+def test_a_slider_names_the_segment_at_every_strength():
+    plots = mc.plot_segment(synthetic.segment())
+    assert plots[0.0].label.startswith("aligned")
+    assert plots[0.5].label.startswith("perturbed")
+
+
 def test_transitivity_shows_every_pair_on_its_routes():
     barriers, strays = mc.plot_transitivity(at(synthetic.transitivity()))
     kinds = ["naive", "direct", "universe", "through a third network"]
@@ -118,7 +124,7 @@ def test_transitivity_shows_every_pair_on_its_routes():
     assert [len(layer) for layer in barriers] == [3, 3, 3, 3]
     (direct,) = (layer for layer in barriers if layer.label == "direct")
     np.testing.assert_allclose(direct["barrier"], 0.02)
-    np.testing.assert_allclose(direct["x"] if "x" in direct else direct["position"], np.arcsinh(2))
+    np.testing.assert_allclose(direct["position"], np.arcsinh(2))
     left, right = figures_of(barriers + strays)
     assert left.xaxis[0].axis_label == "test loss barrier D2 [nats per example], logarithmic above 0.01"
     assert right.xaxis[0].axis_label == "units brought elsewhere [fraction]"
@@ -189,3 +195,9 @@ def test_real_results_are_drawn(digits, name):
     }[name]
     dataset = last_dataset(make_sweep(name, settings).steps(digits))
     assert figures_of(plots.PLOTS[name](dataset))
+
+
+@pytest.mark.parametrize("sweep", ["plane", "segment", "samples", "laws", "layers", "transitivity"])
+def test_one_strength_of_many_is_drawn(sweep):
+    dataset = getattr(synthetic, sweep)()
+    hv.render(plots.PLOTS[mc.recipe(dataset)["sweep"]](dataset.isel(strength=1)), backend="bokeh")

@@ -20,6 +20,9 @@ def test_zarr_round_trip(tmp_path):
         assert mc.save(dataset, path) == path
         xr.testing.assert_identical(mc.open(path), dataset)
     assert [p.name for p in tmp_path.iterdir()] == ["x.zarr"]
+    (tmp_path / ".part-x.zarr" / "loss").mkdir(parents=True)
+    mc.save(dataset, path)
+    assert [p.name for p in tmp_path.iterdir()] == ["x.zarr"]
     (tmp_path / "folder.zarr").mkdir()
     with explains("cannot write", "folder.zarr", "it is a folder"):
         mc.save(synthetic.plane(), tmp_path / "folder.zarr")

@@ -11,6 +11,7 @@ from cases import CASES
 from explained import explains
 
 import modecomb_viz as mc
+from modecomb_viz.evaluation import finish
 from modecomb_viz.executor import Progress
 from modecomb_viz.hypercube import Combinations, combine, expand
 from modecomb_viz.sweep import SearchSweep, last_dataset
@@ -22,14 +23,6 @@ QUICK = {"steps": 6, "train_examples": 150}
 goals = pytest.mark.parametrize("goal", ["best", "worst"])
 methods = pytest.mark.parametrize("method", ["gradient", pytest.param("evolution", marks=pytest.mark.slow)])
 granularities = pytest.mark.parametrize("granularity", ["layer", "unit"])
-
-
-def finish(steps):
-    while True:
-        try:
-            next(steps)
-        except StopIteration as stop:
-            return stop.value
 
 
 def found_coefficients(modes, found):

@@ -9,7 +9,7 @@ import xarray as xr
 from explained import explains
 from scipy.stats import bootstrap, norm
 
-from modecomb_viz.statistics import barriers, diversity, summary, tolerance
+from modecomb_viz.statistics import barriers, diversity, is_draw, low_loss_share, summary, tolerance, transitivity
 
 
 def test_barriers_of_a_parabola():
@@ -161,6 +161,11 @@ def test_the_strength_at_which_a_barrier_passes(barrier, strength, churn):
     np.testing.assert_allclose(found.barrier_at.values[:, 0], barrier, atol=1e-12)
 
 
+def test_strengths_may_come_in_any_order():
+    found = _perturbed(np.array([[0.0, 0.01], [0.3, 0.1], [0.6, 0.5]]))
+    xr.testing.assert_allclose(tolerance(found.isel(strength=[2, 0, 1])), tolerance(found))
+
+
 def test_the_interval_of_a_tolerance_is_that_of_all_resamples():
     """Three repeats have 27 resamples of equal probability: the bootstrap draws from them."""
     repeats = np.array([[0.0, 0.2, 0.4], [0.0, 0.05, 0.15], [0.0, 0.0, 0.08]]).T
@@ -228,3 +233,40 @@ def test_diversity_by_hand():
     assert found.ensemble_gain.item() == pytest.approx(0.75 - 0.55)
     with explains("sweep_similarity", "'other'"):
         diversity(synthetic.plane())
+
+
+def test_a_barrier_that_is_no_number_stays_in_what_a_third_mode_costs():
+    dataset = synthetic.transitivity().sel(strength=0.0, drop=True).copy(deep=True)
+    direct = dataset.route.values.tolist().index("direct")
+    dataset.loss[0, 1, direct, 2] = np.nan
+    found = transitivity(dataset).isel(split=0)
+    assert found.route_barrier.sel(kind="direct").isnull()
+    assert found.lowest_barrier.sel(kind="direct").isnull()
+    assert found.route_barrier.sel(kind=["naive", "through", "universe"]).notnull().all()
+    assert found.cost_of_third.isnull()
+    assert found.share_kept.isnull()
+    assert transitivity(dataset).isel(split=1).route_barrier.notnull().all()
+
+
+def test_where_alignment_gains_nothing_nothing_is_kept():
+    dataset = synthetic.transitivity().sel(strength=0.0, drop=True)
+    worse = dataset.assign(
+        loss=dataset.loss.where(dataset.route != "naive", dataset.loss.sel(route="direct", drop=True) / 2)
+    )
+    assert (barriers(worse).barrier.sel(route="naive", definition="D2") < 0.02).all()
+    assert transitivity(worse).share_kept.isnull().all()
+    assert transitivity(dataset).share_kept.notnull().all()
+
+
+def test_a_disagreement_that_is_no_number_stays():
+    dataset = synthetic.similarity().copy(deep=True)
+    first, second = np.flatnonzero(is_draw(dataset))[:2]
+    dataset.disagreement[0, first, second] = np.nan
+    found = diversity(dataset)
+    assert found.draws_disagreement[0].isnull()
+    assert found.draws_disagreement[1:].notnull().all()
+
+
+def test_the_share_alone_is_that_of_the_summary():
+    draws = synthetic.samples(41)
+    xr.testing.assert_equal(low_loss_share(draws, epsilon=0.0025), summary(draws, epsilon=0.0025).low_loss_share)

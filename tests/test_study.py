@@ -73,6 +73,17 @@ def test_what_is_there_is_kept_and_other_results_are_not_taken_for_it(computed, 
     refused = CliRunner().invoke(app, ["study", str(other), "--out", str(results)])
     assert "holds another result" in str(refused.exception)
     assert "'p': 0.4" in str(refused.exception)
+    page = CliRunner().invoke(app, ["findings", str(other), "--results", str(results), "--out", str(tmp_path / "x.md")])
+    assert "holds another result" in str(page.exception)
+
+
+def test_results_of_other_networks_are_not_kept(computed, digits):
+    path, results = computed
+    planned = next(p for p in read_study(path, results).planned if p.modes == "digits-mlp")
+    params = {**digits.params, "B": digits.params["C"]}
+    others = mc.ModeSet("digits-mlp", digits.model, params, test=digits.test, train=digits.train)
+    with explains("network B of digits-mlp is not that of the result"):
+        list(run_planned(planned, others))
 
 
 def test_an_interrupted_sweep_goes_on(tmp_path, digits):
@@ -112,6 +123,8 @@ def test_networks_of_a_recipe_are_trained_once(tmp_path):
         ("[modes.x]\nfoo = 1\n[sweeps.y]\nsweep = 'segment'", ["[modes.x]", "foo", "recipe, settings, only, sweeps"]),
         ("[modes.x]\nonly = ['z']\n[sweeps.y]\nsweep = 'segment'", ["only of [modes.x]", "list of y", "['z']"]),
         ("[modes.x]\n[sweeps.y]\npoints = 3", ["[sweeps.y]", "has no sweep"]),
+        ("[modes.x.sweeps.z]\nn = 1\n[sweeps.y]\nsweep = 'segment'", ["[modes.x.sweeps]", "has z", "takes y"]),
+        ("[modes.x]\nsettings = 3\n[sweeps.y]\nsweep = 'segment'", ["settings and sweeps of [modes.x]", "tables"]),
         ("[modes.x]\n[sweeps.y]\nsweep = 'segment'\npoints = 1", ["sweep 'y' over 'x'", "points", "got 1"]),
         ('[modes."../x"]\n[sweeps.y]\nsweep = "segment"', ["letters, digits", "'../x'"]),
         ("[modes.x]\n[sweeps.y]\nsweep = 'segment'\n[plots]", ["plots", "title, modes, sweeps"]),

@@ -114,7 +114,7 @@ def test_other_networks_than_those_of_a_result_are_refused(digits):
     dataset = mc.sweep_segment(digits, points=3)
     with explains("network A of digits-convnet is not that of the result", digits.hashes["A"]):
         mc.rerun(dataset, mc.open_modes("digits-convnet"))
-    with explains("sweep 'nope'", "segment, plane"):
+    with explains("sweep must be one of", "segment, plane", "'nope'"):
         mc.rerun(dataset.assign_attrs(recipe=json.dumps({**mc.recipe(dataset), "sweep": "nope"})), digits)
 
 

@@ -5,6 +5,7 @@ import sys
 import typer
 
 from modecomb_viz.cli import bench, modes, results, studies, sweeps
+from modecomb_viz.sweep import SWEEPS
 
 __all__ = ["app", "main"]
 
@@ -19,18 +20,7 @@ app = typer.Typer(
 app.add_typer(modes.modes_app, name="modes")
 for _command in (modes.spec, modes.train, modes.align):
     app.command()(_command)
-for _name in (
-    "segment",
-    "plane",
-    "samples",
-    "perturbation",
-    "layers",
-    "laws",
-    "points",
-    "search",
-    "transitivity",
-    "similarity",
-):
+for _name in SWEEPS:
     app.command(_name)(sweeps.sweep_command(_name))
 for _command in (results.report, results.table, results.picture, results.show, results.rerun, results.point):
     app.command()(_command)

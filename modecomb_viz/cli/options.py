@@ -91,11 +91,7 @@ def from_file(path: Path, sweep: type, context: Any) -> dict[str, Any]:
     known = [field.name for field in fields(sweep)]
     if unknown := table.keys() - set(known):
         raise ValueError(f"--config '{path}' has {', '.join(sorted(unknown))}; the settings are {', '.join(known)}.")
-    return {
-        key: tuple(value) if isinstance(value, list) else value
-        for key, value in table.items()
-        if not is_given(key, context)
-    }
+    return {key: value for key, value in table.items() if not is_given(key, context)}
 
 
 def is_given(key: str, context: Any) -> bool:

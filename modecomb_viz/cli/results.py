@@ -137,13 +137,13 @@ def rerun(
     from modecomb_viz.checkpoints import open_modes
     from modecomb_viz.results import open as open_result
     from modecomb_viz.results import recipe
-    from modecomb_viz.sweep import SWEEPS, differences, replayed, steps_again
+    from modecomb_viz.sweep import differences, replayed, steps_again
 
     failed = False
     for path in results:
         dataset = open_result(path)
         opened = open_modes(modes or recipe(dataset)["modes"], root, trust_code=trust_code or None)
-        sweep = replayed(dataset, SWEEPS)
+        sweep = replayed(dataset)
         again = run_steps(sweep.name, steps_again(dataset, sweep, opened))
         found = differences(dataset, again)
         largest = max(found, key=found.__getitem__)

@@ -56,12 +56,13 @@ def findings(
     Example: modecomb findings docs/findings/study.toml --results results --out findings.md
     """
     from modecomb_viz.findings import write_findings
-    from modecomb_viz.study import read_study
+    from modecomb_viz.study import planned_result, read_study
 
     folder = results or path.parent / "results"
     read = read_study(path, folder)
     if missing := [str(planned.path) for planned in read.planned if not planned.path.exists()]:
         raise ValueError(f"the study is not computed: {', '.join(missing)} missing. Run `modecomb study {path}` first.")
     command = f"modecomb study {path} --out {folder}\nmodecomb findings {path} --results {folder} --out {out}"
-    write_findings(read.title, [(planned.modes, planned.path) for planned in read.planned], out, command=command)
+    results_of = [(planned.modes, planned.name, planned_result(planned)) for planned in read.planned]
+    write_findings(read.title, results_of, out, command=command)
     typer.echo(f"wrote {out}")

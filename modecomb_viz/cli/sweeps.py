@@ -58,7 +58,7 @@ def _settings_of(journal: Path, name: str) -> dict[str, Any]:
             f"'{journal}' is the unfinished run of `modecomb {settings['sweep']}`, not of `modecomb {name}`."
         )
     del settings["sweep"], settings["modes"]
-    return {key: tuple(value) if isinstance(value, list) else value for key, value in settings.items()}
+    return settings
 
 
 def _tell_what_is_kept(journal: Path):
@@ -90,6 +90,7 @@ def sweep_command(name: str) -> Callable[..., None]:
     ):
         from modecomb_viz.checkpoints import open_modes
         from modecomb_viz.results import FORMATS, check_path, save
+        from modecomb_viz.sweep import make_sweep
 
         check_path(out, *FORMATS)
         kept = _journal_of(out, resume)
@@ -101,7 +102,7 @@ def sweep_command(name: str) -> Callable[..., None]:
         chosen |= of_file
         opened = open_modes(modes, root, trust_code=trust_code or None)
         try:
-            dataset = run_steps(name, sweep(**chosen).steps(opened, kept))
+            dataset = run_steps(name, make_sweep(name, chosen).steps(opened, kept))
         except KeyboardInterrupt:
             _tell_what_is_kept(kept)
             raise typer.Exit(130) from None

@@ -21,22 +21,21 @@ from bokeh.embed import json_item
 from bokeh.models import UIElement
 from bokeh.resources import Resources
 
-__all__ = ["CHROMIUM", "drawn", "find_chromium"]
+__all__ = ["CHROMIUM", "FLAGS", "drawn", "find_chromium"]
 
 #: The environment variable that names the program, before all others.
 CHROMIUM = "MODECOMB_CHROMIUM"
 
 _PROGRAMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 
-_FLAGS = (
-    "--headless",
+#: How it is started: it draws one page, and asks nothing of a network.
+FLAGS = (
     "--disable-gpu",
     "--disable-quic",
     "--no-first-run",
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
-    "--hide-scrollbars",
 )
 
 #: Milliseconds of the page's own clock, which stands still while it computes.
@@ -81,7 +80,9 @@ def drawn(root: UIElement, kind: str, scale: float = 1.0) -> bytes:
         page, printed = Path(folder) / "page.html", Path(folder) / "printed"
         page.write_text(_page(root, kind), encoding="utf-8")
         arguments = [
-            *_FLAGS,
+            "--headless",
+            "--hide-scrollbars",
+            *FLAGS,
             f"--force-device-scale-factor={scale:g}",
             f"--user-data-dir={folder}/profile",
             f"--virtual-time-budget={_BUDGET}",

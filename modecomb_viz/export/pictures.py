@@ -1,7 +1,6 @@
 """Results as pictures: the plots of :mod:`modecomb_viz.plots` as PNG and SVG."""
 
 import inspect
-import json
 from pathlib import Path
 from typing import Any
 
@@ -103,8 +102,7 @@ def _at_strength(dataset: xr.Dataset, strength: float | None) -> xr.Dataset:
     (found,) = np.nonzero(np.isclose(known, strength))
     if not len(found):
         raise ValueError(f"there is no strength {strength:g} in the result: {choice}.")
-    one = dataset.isel(strength=found[0], drop=True)
-    return one.assign_attrs(recipe=json.dumps({**settings, "strength": float(known[found[0]])}))
+    return dataset.isel(strength=found[0])
 
 
 def _root(dataset: xr.Dataset, options: dict[str, Any]) -> UIElement:

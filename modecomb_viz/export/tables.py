@@ -8,7 +8,7 @@ are tables too; the two bounds of an interval are two columns, ``…_low`` and `
 
 import json
 from collections.abc import Callable, Mapping
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,7 +17,7 @@ import pandas as pd
 import xarray as xr
 
 from modecomb_viz.results import check_path, write_whole
-from modecomb_viz.statistics import barriers, embedding, summary, tolerance, transitivity
+from modecomb_viz.statistics import barriers, diversity, embedding, summary, tolerance, transitivity
 
 __all__ = ["POINTS", "STATISTICS", "Statistic", "save_table", "table", "table_names", "tables"]
 
@@ -57,6 +57,7 @@ STATISTICS = (
     Statistic("summary", _DRAWS, summary, lacks="quantile"),
     Statistic("quantiles", _DRAWS, summary, has="quantile"),
     Statistic("transitivity", ("route",), transitivity),
+    Statistic("diversity", ("other",), diversity),
     Statistic("embedding", ("other",), embedding),
 )
 
@@ -168,9 +169,10 @@ def _parts(dataset: xr.Dataset) -> dict[str, Callable[[], xr.Dataset]]:
     parts: dict[str, Callable[[], xr.Dataset]] = {POINTS: lambda: dataset[of_points]}
     for name, variables in _by_rows(dataset).items():
         parts[name] = lambda variables=variables: dataset[variables]
+    once = cache(lambda compute: compute(dataset))
     for statistic in STATISTICS:
         if set(statistic.needs) <= {*dataset.dims, *dataset.data_vars}:
-            parts[statistic.table] = partial(_of_statistic, dataset, statistic)
+            parts[statistic.table] = partial(_of_statistic, once, statistic)
     return parts
 
 
@@ -188,8 +190,8 @@ def _rows(values: xr.DataArray) -> str:
     return "-".join(str(dim) for dim in values.dims if dim not in _COMMON)
 
 
-def _of_statistic(dataset: xr.Dataset, statistic: Statistic) -> xr.Dataset:
-    found = statistic.compute(dataset)
+def _of_statistic(once: Callable[[Callable], xr.Dataset], statistic: Statistic) -> xr.Dataset:
+    found = once(statistic.compute)
     has, lacks = statistic.has, statistic.lacks
     return found[[name for name, v in found.items() if (not has or has in v.dims) and lacks not in v.dims]]
 

@@ -139,6 +139,21 @@ class LawsFigure(Panels):
     def __init__(self, height: int = HEIGHT):
         super().__init__(mean=_Laws(height, "mean"), share=_Laws(height, "share"))
 
+    def frame(
+        self,
+        dataset: xr.Dataset,
+        *,
+        quantity: str = "loss",
+        split: str = "test",
+        epsilon: float = 0.1,
+        statistics: xr.Dataset | None = None,
+        colors: tuple[float, float] | None = None,
+    ) -> Frame:
+        """Cells or curves, and axes, of a laws result without the dimension ``strength``."""
+        check_shown(dataset, quantity, split)
+        found = law_statistics(dataset, epsilon) if statistics is None else statistics
+        return super().frame(dataset, quantity=quantity, split=split, statistics=found, colors=colors)
+
 
 class _Laws(Figure):
     """One statistic of all laws."""
@@ -158,8 +173,8 @@ class _Laws(Figure):
         cells = self.figure.quad(
             "left", "right", "top", "bottom", source=sources["cells"], fill_color=looks, line_color=looks
         )
-        for name, width, color in (("border", 4, "black"), ("border", 2, "white")):
-            self.figure.segment("x0", "y0", "x1", "y1", source=sources[name], color=color, line_width=width)
+        for width, color in ((4, "black"), (2, "white")):
+            self.figure.segment("x0", "y0", "x1", "y1", source=sources["border"], color=color, line_width=width)
         for width, color in ((3.5, "black"), (1.5, "white")):
             self.figure.line("x", "y", source=sources["corners"], color=color, line_width=width, line_dash=[6, 5])
         draw_marks(self.figure, sources["marks"])
@@ -189,17 +204,14 @@ class _Laws(Figure):
         self,
         dataset: xr.Dataset,
         *,
-        quantity: str = "loss",
-        split: str = "test",
-        epsilon: float = 0.1,
-        statistics: xr.Dataset | None = None,
-        colors: tuple[float, float] | None = None,
+        quantity: str,
+        split: str,
+        statistics: xr.Dataset,
+        colors: tuple[float, float] | None,
     ) -> Frame:
-        """Cells or curve, and axes, of a laws result without the dimension ``strength``."""
-        check_shown(dataset, quantity, split)
-        found = law_statistics(dataset, epsilon) if statistics is None else statistics
+        """Cells or curve, and axes."""
         draw = self._map if is_map(dataset) else self._curve
-        columns, properties = draw(dataset.sortby(["mean", "deviation"]), found, quantity, split, colors)
+        columns, properties = draw(dataset.sortby(["mean", "deviation"]), statistics, quantity, split, colors)
         empty = {name: {column: [] for column in _COLUMNS[name]} for name in _COLUMNS}
         return Frame(empty | columns, tuple(properties))
 

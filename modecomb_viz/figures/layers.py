@@ -22,7 +22,7 @@ from modecomb_viz.figures.base import (
 )
 from modecomb_viz.figures.looks import HEIGHT, HIGHLIGHTS, NAN_COLOR, UNITS, quantity_label, shortened
 from modecomb_viz.results import recipe
-from modecomb_viz.statistics import barriers
+from modecomb_viz.statistics import BARRIER_OF, barriers
 
 __all__ = ["LayersFigure", "layer_table", "most_moving"]
 
@@ -35,7 +35,7 @@ def layer_table(dataset: xr.Dataset, quantity: str, split: str) -> pd.DataFrame:
     """
     curves = dataset[quantity].sel(split=split).transpose("layer", "t").values
     rise = curves - curves[:, :1]
-    variable = {"loss": "barrier", "accuracy": "error_barrier"}[quantity]
+    variable = BARRIER_OF[quantity]
     barrier = barriers(dataset)[variable].sel(split=split, definition="D2")
     return pd.DataFrame(
         {

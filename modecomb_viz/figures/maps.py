@@ -87,7 +87,8 @@ def mark_columns(marks: list[tuple[float, float, str]], middle: tuple[float, flo
 class MapFigure(Figure):
     """An image of the plane with its named points; grid points are vertices, each at the centre of its cell.
 
-    The colour range is chosen when a request brings its first level and kept while it is refined.
+    The colour range is chosen when a request brings its first level, widened where refinement leaves it, and chosen
+    anew when the map is exact.
     """
 
     def __init__(self, height: int = HEIGHT):
@@ -113,9 +114,10 @@ class MapFigure(Figure):
         """Show a plane. A new recipe or another quantity chooses the colour range anew."""
         check_shown(dataset, quantity, split)
         request = f"{dataset.attrs['recipe']} {quantity} {split}"
-        if request != self._recipe:
-            self._recipe = request
-            self._chosen = color_range(dataset[quantity].sel(split=split).values)
+        low, high = color_range(dataset[quantity].sel(split=split).values)
+        if request == self._recipe and f"{quantity}_error" in dataset:
+            low, high = min(low, self._chosen[0]), max(high, self._chosen[1])
+        self._recipe, self._chosen = request, (low, high)
         self.apply(self.frame(dataset, quantity=quantity, split=split, log_scale=log_scale, colors=self._chosen))
 
     def frame(

@@ -41,10 +41,9 @@ def of_repeats(dataset: xr.Dataset, quantity: str, split: str) -> xr.DataArray:
 
 def combination(dataset: xr.Dataset) -> str:
     """What is combined after the perturbation, in a word: the midpoint, another point of the line, or draws."""
-    settings = recipe(dataset)
     if "sample" in dataset.dims:
         return "draws"
-    value = settings.get("parameters", {}).get("value", settings.get("coefficient", 0.5))
+    value = recipe(dataset)["parameters"]["value"]
     return "midpoint" if value == 0.5 else f"λ = {value:g}"
 
 

@@ -18,9 +18,10 @@ from modecomb_viz.figures.base import (
     range_properties,
 )
 from modecomb_viz.figures.looks import CURVES, HEIGHT, number, quantity_label
-from modecomb_viz.statistics import barriers
+from modecomb_viz.results import recipe
+from modecomb_viz.statistics import BARRIER_OF, barriers
 
-__all__ = ["SegmentFigure"]
+__all__ = ["SegmentFigure", "curve_name", "d2_barrier"]
 
 
 class SegmentFigure(Figure):
@@ -63,7 +64,19 @@ class SegmentFigure(Figure):
 _UNITS = {"loss": "nats", "accuracy": "percentage points of error"}
 
 
+def curve_name(dataset: xr.Dataset) -> str:
+    """naive, aligned or perturbed: what a segment at one strength shows."""
+    settings = recipe(dataset)
+    if settings["alignment"] == "identity":
+        return "naive"
+    return "perturbed" if np.any(dataset.get("strength", settings["strength"])) else "aligned"
+
+
+def d2_barrier(dataset: xr.Dataset, quantity: str, split: str) -> float:
+    """The D2 barrier of a segment: nats per example, or a fraction of error for accuracy."""
+    return barriers(dataset)[BARRIER_OF[quantity]].sel(split=split, definition="D2").item()
+
+
 def _barrier(dataset: xr.Dataset, quantity: str, split: str) -> str:
-    variable = {"loss": "barrier", "accuracy": "error_barrier"}[quantity]
-    value = barriers(dataset)[variable].sel(split=split, definition="D2").item()
+    value = d2_barrier(dataset, quantity, split)
     return number(value) if quantity == "loss" else number(100 * value)

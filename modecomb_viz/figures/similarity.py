@@ -21,7 +21,7 @@ from modecomb_viz.figures.base import (
     range_properties,
 )
 from modecomb_viz.figures.looks import COLORS, HEIGHT, number, quantity_label, shortened
-from modecomb_viz.statistics import embedding
+from modecomb_viz.statistics import embedding, is_draw
 
 __all__ = [
     "ENSEMBLE",
@@ -29,8 +29,8 @@ __all__ = [
     "SimilarityFigure",
     "compared",
     "ensemble_references",
-    "is_draw",
     "measure_label",
+    "networks_of",
     "possible_region",
     "square_view",
     "turned",
@@ -51,14 +51,16 @@ _FUNCTION = ("disagreement", "disagreement_share", "jensen_shannon", "error_over
 _WEIGHTS = ("weight_distance", "weight_cosine", "weight_angle")
 
 
-def is_draw(dataset: xr.Dataset) -> np.ndarray:
-    """Which of the networks are draws of the law."""
-    return np.array([str(name).startswith("draw ") for name in dataset.model.values])
-
-
 def _first(dataset: xr.Dataset, name: str) -> int:
     """The place of a network that every result holds."""
     return dataset.model.values.tolist().index(name)
+
+
+def networks_of(dataset: xr.Dataset) -> dict[str, np.ndarray]:
+    """Places of the draws, of the networks with a colour of their own, and of the others."""
+    draws, named = np.flatnonzero(is_draw(dataset)), np.array([_first(dataset, name) for name in NAMED])
+    others = np.setdiff1d(np.arange(dataset.sizes["model"]), [*draws, *named])
+    return {"draws": draws, "named": named, "others": others}
 
 
 def compared(dataset: xr.Dataset, split: str) -> pd.DataFrame:
@@ -82,10 +84,8 @@ def compared(dataset: xr.Dataset, split: str) -> pd.DataFrame:
 
 def _groups(dataset: xr.Dataset) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Pairs of networks by what they are, as places of the first and of the second."""
-    draws = np.flatnonzero(is_draw(dataset))
-    a, b, middle, ensemble = (_first(dataset, name) for name in NAMED)
-    known = {a, b, middle, ensemble, *draws.tolist()}
-    apart = np.array([a, b, *(i for i in range(dataset.sizes["model"]) if i not in known)])
+    draws, (a, b, middle, ensemble), others = networks_of(dataset).values()
+    apart = np.array([a, b, *others])
     i, j = np.triu_indices(len(apart), 1)
     k, l = np.triu_indices(len(draws), 1)  # noqa: E741 (k and l are indices)
     groups = {
@@ -116,8 +116,7 @@ def turned(dataset: xr.Dataset, measure: str, split: str) -> tuple[np.ndarray, n
     way = points[_first(dataset, "B")] - points[_first(dataset, "A")]
     if np.isfinite(way) and way:
         points = points * np.conj(way) / abs(way)
-    named = [name in NAMED for name in dataset.model.values]
-    others = np.flatnonzero(~is_draw(dataset) & ~np.array(named))
+    others = networks_of(dataset)["others"]
     if len(others) and points[others[0]].imag < points[_first(dataset, "A")].imag:
         points = np.conj(points)
     return points.real, points.imag, places.explained.item()
@@ -168,10 +167,7 @@ class _Networks(Figure):
         return draws, others
 
     def _columns(self, dataset: xr.Dataset, x: np.ndarray, y: np.ndarray, accuracy: np.ndarray) -> dict[str, Any]:
-        names, drawn = dataset.model.values.tolist(), is_draw(dataset)
-        first = [names.index(name) for name in NAMED]
-        rest = [i for i in range(len(names)) if not drawn[i] and i not in first]
-        chosen = {"draws": np.flatnonzero(drawn), "named": np.array(first), "others": np.array(rest, dtype=int)}
+        names, chosen = dataset.model.values.tolist(), networks_of(dataset)
         return {
             source: {
                 "x": x[at], "y": y[at], "accuracy": accuracy[at], "name": [names[i] for i in at],

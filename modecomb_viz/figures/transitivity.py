@@ -11,17 +11,17 @@ from bokeh.models import ColumnDataSource, FixedTicker, HoverTool, LayoutDOM, Le
 from modecomb_viz.figures.base import Figure, Frame, Property, add_legend, check_shown, make_figure, range_properties
 from modecomb_viz.figures.looks import HEIGHT, NAN_COLOR, ROUTES, shortened
 from modecomb_viz.figures.scales import SCALE, compressed, compressed_ticks
-from modecomb_viz.statistics import barriers
+from modecomb_viz.statistics import BARRIER_OF, barriers, route_kind
 
-__all__ = ["LANES", "TransitivityFigure", "barrier_label", "route_kind", "routes"]
+__all__ = ["LANES", "TransitivityFigure", "barrier_label", "kind_label", "routes"]
 
 #: Where the routes of a pair stand around it, in rows.
 LANES = {"naive": 0.3, "direct": 0.1, "universe": -0.1, "through": -0.3}
 
 
-def route_kind(route: str) -> str:
-    """naive, direct, universe, or through: all third networks together."""
-    return "through" if route.startswith("through ") else route
+def kind_label(kind: str) -> str:
+    """How a kind of route is called."""
+    return "through a third network" if kind == "through" else kind
 
 
 def routes(dataset: xr.Dataset, quantity: str, split: str, definition: str = "D2") -> pd.DataFrame:
@@ -35,8 +35,7 @@ def routes(dataset: xr.Dataset, quantity: str, split: str, definition: str = "D2
         raise ValueError(
             f"definition must be one of {', '.join(map(str, found.definition.values))}, got {definition!r}."
         )
-    variable = {"loss": "barrier", "accuracy": "error_barrier"}[quantity]
-    barrier = found[variable].sel(split=split, definition=definition, drop=True).transpose("pair", "route")
+    barrier = found[BARRIER_OF[quantity]].sel(split=split, definition=definition, drop=True).transpose("pair", "route")
     strays = dataset.cycle_error.transpose("pair", "route")
     pair, route = np.meshgrid(dataset.pair.values, dataset.route.values, indexing="ij")
     columns = {"pair": pair, "route": route, "barrier": barrier.values, "cycle_error": strays.values}
@@ -89,10 +88,9 @@ class TransitivityFigure(Figure):
             made.add_tools(HoverTool(renderers=[dots], tooltips=_TOOLTIPS))
         crosses = self.figure.scatter("x", "y", source=lost, marker="x", size=10, line_width=2.5, color=NAN_COLOR)
         self.figure.add_tools(HoverTool(renderers=[crosses], tooltips=_TOOLTIPS))
-        names = {"through": "through a third network"}
         items = [
             LegendItem(
-                label=names.get(kind, kind),
+                label=kind_label(kind),
                 renderers=[self.figure.scatter([0], [0], marker=marker, size=9, color=color, visible=False)],
             )
             for kind, (color, marker) in ROUTES.items()

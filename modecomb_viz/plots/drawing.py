@@ -5,6 +5,7 @@ from collections.abc import Callable
 import holoviews as hv
 import xarray as xr
 
+from modecomb_viz.figures.base import check_shown
 from modecomb_viz.figures.looks import axis_label
 from modecomb_viz.results import recipe
 
@@ -25,9 +26,7 @@ def over_strengths(dataset: xr.Dataset, draw: Callable[[xr.Dataset], hv.core.Dim
     load_backend()
     if "strength" not in dataset.dims:
         return draw(dataset)
-    frames = {
-        strength: draw(dataset.sel(strength=strength, drop=True)) for strength in dataset.strength.values.tolist()
-    }
+    frames = {strength: draw(dataset.sel(strength=strength)) for strength in dataset.strength.values.tolist()}
     return hv.HoloMap(frames, kdims=[hv.Dimension("strength", label=axis_label(dataset.strength))])
 
 
@@ -36,7 +35,4 @@ def check_plot(dataset: xr.Dataset, sweep: str, quantity: str, split: str):
     made = recipe(dataset)["sweep"]
     if made != sweep:
         raise ValueError(f"plot_{sweep} draws the result of sweep_{sweep}; this dataset comes from sweep_{made}.")
-    if quantity not in ("loss", "accuracy"):
-        raise ValueError(f"quantity must be 'loss' or 'accuracy', got {quantity!r}.")
-    if split not in dataset.split.values:
-        raise ValueError(f"split must be one of {', '.join(map(str, dataset.split.values))}, got {split!r}.")
+    check_shown(dataset, quantity, split, strength=True)

@@ -60,7 +60,7 @@ def plot_laws(
     options = {"statistic": statistic, "quantity": quantity, "split": split}
     if is_map(dataset):
         return over_strengths(found, lambda one: _map(one, colors, **options))
-    together = dataset.merge(found).assign_attrs(found.attrs)
+    together = dataset.assign(found.data_vars).assign_attrs(found.attrs)
     return over_strengths(together, lambda one: _curve(one, **options))
 
 

@@ -14,13 +14,13 @@ from modecomb_viz.figures.similarity import (
     NAMED,
     compared,
     ensemble_references,
-    is_draw,
     measure_label,
+    networks_of,
     possible_region,
     square_view,
     turned,
 )
-from modecomb_viz.figures.transitivity import LANES, barrier_label, routes
+from modecomb_viz.figures.transitivity import LANES, barrier_label, kind_label, routes
 from modecomb_viz.plots.drawing import SIZE, WIDE, check_plot, load_backend, over_strengths
 
 __all__ = ["plot_similarity", "plot_transitivity"]
@@ -79,9 +79,8 @@ def _marks(table: pd.DataFrame, value: hv.Dimension) -> list[hv.Points]:
     layers = []
     for kind, (color, marker) in ROUTES.items():
         own = table[table.kind == kind].drop(columns="cycle_error" if value.name == "cycle_error" else [])
-        name = "through a third network" if kind == "through" else kind
         vdims = [column for column in ("pair", "route", "barrier", "cycle_error") if column in own]
-        points = hv.Points(own.rename(columns={"x": value.name}), [value, "row"], vdims, label=name)
+        points = hv.Points(own.rename(columns={"x": value.name}), [value, "row"], vdims, label=kind_label(kind))
         layers.append(points.opts(color=color, marker=marker, size=9, alpha=0.85, tools=["hover"]))
     return layers
 
@@ -158,12 +157,12 @@ def _plane(dataset: xr.Dataset, quantity: str, split: str, measure: str) -> hv.O
 
 def _networks(dataset: xr.Dataset, x: np.ndarray, y: np.ndarray, axes: list[hv.Dimension]) -> list[hv.Element]:
     """Draws, the networks with colours of their own, the others with their names beside."""
-    names, drawn = np.array([str(name) for name in dataset.model.values]), is_draw(dataset)
-    named = [name in NAMED for name in names]
-    groups = {"draws": drawn, "other networks": ~drawn & ~np.array(named), **{name: names == name for name in NAMED}}
+    names, places = np.array([str(name) for name in dataset.model.values]), networks_of(dataset)
+    groups = {"draws": places["draws"], "other networks": places["others"]}
+    groups |= {name: places["named"][[i]] for i, name in enumerate(NAMED)}
     layers: list[hv.Element] = []
     for label, chosen in groups.items():
-        if not chosen.any():
+        if not len(chosen):
             continue
         color, marker = NAMED.get(label, (COLORS.get(label, COLORS["text"]), "circle"))
         points = hv.Points((x[chosen], y[chosen], names[chosen]), axes, "network", label=label)

@@ -7,9 +7,8 @@ import xarray as xr
 from modecomb_viz.figures.looks import COLORS, CURVES, NAN_COLOR, PALETTES, axis_label, number, quantity_label
 from modecomb_viz.figures.maps import color_range, estimate_note
 from modecomb_viz.figures.perturbation import all_groups, combination, of_repeats, single_groups
+from modecomb_viz.figures.segments import curve_name, d2_barrier
 from modecomb_viz.plots.drawing import SIZE, WIDE, check_plot, load_backend, over_strengths
-from modecomb_viz.results import recipe
-from modecomb_viz.statistics import barriers
 
 __all__ = ["plot_perturbation", "plot_plane", "plot_samples", "plot_segment"]
 
@@ -59,13 +58,10 @@ def plot_segment(dataset: xr.Dataset, *, quantity: str = "loss", split: str = "t
         ValueError: for the result of another sweep, another quantity, or a split that is not there.
     """
     check_plot(dataset, "segment", quantity, split)
-    settings = recipe(dataset)
 
     def draw(segment: xr.Dataset) -> hv.Curve:
         values = segment[quantity].sel(split=split).values
-        variable = {"loss": "barrier", "accuracy": "error_barrier"}[quantity]
-        barrier = barriers(segment)[variable].sel(split=split, definition="D2").item()
-        name = "naive" if settings["alignment"] == "identity" else "perturbed" if settings["strength"] else "aligned"
+        name, barrier = curve_name(segment), d2_barrier(segment, quantity, split)
         color, dash = CURVES[name]
         t = hv.Dimension("t", label="t: coefficient of π(B), A at 0")
         value = hv.Dimension(quantity, label=quantity_label(quantity, split))

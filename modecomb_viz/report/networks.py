@@ -8,11 +8,11 @@ from modecomb_viz.figures import Figure, color_range
 from modecomb_viz.figures.laws import is_map, law_statistics, law_table, shown_values
 from modecomb_viz.figures.layers import layer_table, most_moving
 from modecomb_viz.figures.looks import UNITS, interval, number, signed, spread
-from modecomb_viz.figures.similarity import compared, is_draw
-from modecomb_viz.figures.transitivity import routes
+from modecomb_viz.figures.similarity import compared
+from modecomb_viz.figures.transitivity import kind_label, routes
 from modecomb_viz.report.picture import Choice, Picture, Shown, Table, at
 from modecomb_viz.results import recipe
-from modecomb_viz.statistics import transitivity
+from modecomb_viz.statistics import is_draw, transitivity
 
 __all__ = ["LawsPicture", "LayersPicture", "SimilarityPicture", "TransitivityPicture"]
 
@@ -43,7 +43,7 @@ class TransitivityPicture(Picture):
             mean, low, high = (
                 stats[name].sel(kind=kind).item() for name in ("route_barrier", "lowest_barrier", "highest_barrier")
             )
-            called = "through a third network" if kind == "through" else str(kind)
+            called = kind_label(str(kind))
             rows.append((called, spread(mean, low, high), f"{found.cycle_error.mean():.1%}", str(len(found))))
             words.append(f"{called} {number(mean)}")
         cost, kept = stats.cost_of_third.item(), stats.share_kept.item()

@@ -7,9 +7,10 @@ from modecomb_viz.figures import Figure, color_range
 from modecomb_viz.figures.looks import CURVES, interval, number, spread
 from modecomb_viz.figures.perturbation import all_groups, combination, of_repeats, single_groups
 from modecomb_viz.figures.samples import axis_span
+from modecomb_viz.figures.segments import curve_name
 from modecomb_viz.report.picture import Choice, Picture, Shown, Table, at
 from modecomb_viz.results import recipe
-from modecomb_viz.statistics import barriers, summary, tolerance
+from modecomb_viz.statistics import BARRIER_OF, barriers, summary, tolerance
 
 __all__ = ["MapPicture", "PerturbationPicture", "SamplesPicture", "SegmentPicture", "curves_of", "kinds_of"]
 
@@ -52,22 +53,18 @@ class SegmentPicture(Picture):
         curves: dict[str, xr.Dataset] = {}
         for dataset in self.datasets:
             curves |= curves_of(dataset, strength)
-        variable = {"loss": "barrier", "accuracy": "error_barrier"}[quantity]
-        found = {name: barriers(curves[name])[variable].sel(split=split) for name in CURVES if name in curves}
+        of_curves = {name: barriers(curves[name])[BARRIER_OF[quantity]] for name in CURVES if name in curves}
         texts = [
-            name + " " + ", ".join(f"{which}\u00a0{number(v)}" for which, v in values.to_series().items())
-            for name, values in found.items()
+            name + " " + ", ".join(f"{which}\u00a0{number(v)}" for which, v in of.sel(split=split).to_series().items())
+            for name, of in of_curves.items()
         ]
         return Shown(self.figure.frame(curves, quantity=quantity, split=split), " · ".join(texts))
 
 
 def curves_of(dataset: xr.Dataset, strength: float) -> dict[str, xr.Dataset]:
     """What a segment contributes: naive, perturbed or aligned; one with many strengths is both of the latter."""
-    settings = recipe(dataset)
-    if settings["alignment"] == "identity":
-        return {"naive": at(dataset, strength)}
-    if "strength" not in dataset.dims:
-        return {"perturbed" if np.any(dataset.get("strength", settings["strength"])) else "aligned": dataset}
+    if "strength" not in dataset.dims or curve_name(dataset) == "naive":
+        return {curve_name(dataset): at(dataset, strength)}
     curves = {"aligned": dataset.sel(strength=0.0, drop=True)} if 0.0 in dataset.strength.values else {}
     return curves | ({"perturbed": at(dataset, strength)} if strength else {})
 
@@ -87,12 +84,16 @@ class SamplesPicture(Picture):
         "that the law stays in the basin."
     )
 
+    def __init__(self, figure: Figure, datasets: list[xr.Dataset]):
+        super().__init__(figure, datasets)
+        self._summary = summary(datasets[0])
+
     def shown(self, choice: Choice) -> Shown:
         """Draws, and how combinable the law is, with intervals over draws and, where there are any, over examples."""
         strength, quantity, split = choice
         (dataset,) = self.datasets
         here, span = at(dataset, strength), axis_span(dataset, quantity, split)
-        stats = summary(here).sel(split=split)
+        stats = at(self._summary, strength).sel(split=split)
         low, high = stats.share_interval.values
         text = (
             f"{stats.low_loss_share.item():.0%} of the draws have a loss within 0.1 nat of the worse end "
@@ -152,12 +153,12 @@ class PerturbationPicture(Picture):
         )
         frame = self.figure.frame(dataset, quantity=quantity, split=split, strength=strength)
         head = ("strength", f"{split} {quantity}: mean (range) over repeats", "units moved", "objective lost")
-        rows = []
-        for level in whole.strength.values:
-            one = whole.sel(strength=level)
-            values = of_repeats(one, quantity, split).values
-            moved, lost = (f"{one[name].mean().item():.1%}" for name in ("churn", "objective_lost"))
-            rows.append((f"{level:g}", spread(values.mean(), values.min(), values.max()), moved, lost))
+        measured = of_repeats(whole, quantity, split).transpose("strength", "repeat").values
+        moved, lost = (whole[name].mean("repeat").values for name in ("churn", "objective_lost"))
+        rows = [
+            (f"{level:g}", spread(own.mean(), own.min(), own.max()), f"{m:.1%}", f"{o:.1%}")
+            for level, own, m, o in zip(whole.strength.values, measured, moved, lost, strict=True)
+        ]
         if (alone := single_groups(tolerated)) is not None:
             rows += [
                 (f"{group} alone", f"tolerated: {_tolerated(alone.sel(group=group))}", "", "")

@@ -7,16 +7,13 @@ as soon as it is there: the same call goes on from it after an interruption, to 
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import fields
-from pathlib import Path
 from typing import Any
 
 import xarray as xr
 
 from modecomb_viz.checkpoints import ModeSet
-from modecomb_viz.permutation import Params
-from modecomb_viz.sweep.again import differences, replayed, steps_again
-from modecomb_viz.sweep.exported import rebuilt, saved_point
+from modecomb_viz.sweep.again import check_origin, differences, replayed, rerun, steps_again
+from modecomb_viz.sweep.exported import export_point, point_params
 from modecomb_viz.sweep.journal import journal_header
 from modecomb_viz.sweep.laws import LawsSweep
 from modecomb_viz.sweep.layers import LayersSweep
@@ -24,10 +21,10 @@ from modecomb_viz.sweep.measurement import Step, Sweep, last_dataset
 from modecomb_viz.sweep.perturbation import PerturbationSweep
 from modecomb_viz.sweep.plane import PlaneSweep
 from modecomb_viz.sweep.points import PointsSweep
+from modecomb_viz.sweep.registry import SWEEPS, make_sweep
 from modecomb_viz.sweep.samples import SamplesSweep
 from modecomb_viz.sweep.search import SearchSweep
 from modecomb_viz.sweep.segment import SegmentSweep
-from modecomb_viz.sweep.settings import LawSettings
 from modecomb_viz.sweep.similarity import SimilaritySweep
 from modecomb_viz.sweep.transitivity import TransitivitySweep
 
@@ -45,6 +42,7 @@ __all__ = [
     "Step",
     "Sweep",
     "TransitivitySweep",
+    "check_origin",
     "differences",
     "export_point",
     "iter_laws",
@@ -76,41 +74,6 @@ __all__ = [
     "sweep_similarity",
     "sweep_transitivity",
 ]
-
-#: The sweeps by name, as it stands in a recipe.
-SWEEPS: dict[str, type[Sweep]] = {
-    sweep.name: sweep
-    for sweep in (
-        SegmentSweep,
-        PlaneSweep,
-        SamplesSweep,
-        PerturbationSweep,
-        LayersSweep,
-        LawsSweep,
-        PointsSweep,
-        SearchSweep,
-        TransitivitySweep,
-        SimilaritySweep,
-    )
-}
-
-
-def make_sweep(name: str, settings: Mapping[str, Any]) -> Sweep:
-    """A sweep from its settings; lists become tuples, and what is no setting is taken as a parameter of the law.
-
-    Raises:
-        ValueError: for an unknown sweep, setting or parameter, or a value that is not allowed.
-    """
-    if name not in SWEEPS:
-        raise ValueError(f"sweep must be one of {', '.join(SWEEPS)}, got {name!r}.")
-    known = {field.name for field in fields(SWEEPS[name])}
-    given = {k: tuple(v) if isinstance(v, list) else v for k, v in settings.items() if k in known}
-    rest = {key: value for key, value in settings.items() if key not in known}
-    if rest and not issubclass(SWEEPS[name], LawSettings):
-        raise ValueError(f"a {name} sweep takes no {', '.join(rest)}; it takes {', '.join(sorted(known))}.")
-    if rest:
-        given["parameters"] = {**given.get("parameters", {}), **rest}
-    return SWEEPS[name](**given)
 
 
 def _iterate(name: str, modes: ModeSet, settings: Mapping[str, Any]) -> Iterator[xr.Dataset]:
@@ -173,43 +136,6 @@ def iter_transitivity(modes: ModeSet, **settings: Any) -> Iterator[xr.Dataset]:
 def iter_similarity(modes: ModeSet, distribution: str = "bernoulli", **settings: Any) -> Iterator[xr.Dataset]:
     """As :func:`sweep_similarity`, with 8, 16, 32 … draws."""
     return _iterate("similarity", modes, {"distribution": distribution, **settings})
-
-
-def rerun(dataset: xr.Dataset, modes: ModeSet) -> xr.Dataset:
-    """A result computed again from its recipe, with the plan and threads that it had: on one CPU the same to the bit.
-
-    Raises:
-        ValueError: for a result without a recipe, or other networks or data than it was computed with.
-    """
-    return last_dataset(steps_again(dataset, replayed(dataset, SWEEPS), modes))
-
-
-def point_params(dataset: xr.Dataset, modes: ModeSet, **where: Any) -> Params:
-    """The weights of one point of a stored result, made from its recipe: ``point_params(plane, modes, u=0.5, v=1)``.
-
-    The point is named by the dimensions of the loss, ``split`` aside: u and v of a plane, t of a segment, the number of
-    a sample, layer and t, strength and repeat … A dimension with one entry may be left out, so may ``group`` (all
-    groups) and ``step`` (the last). u, v and t may lie between the points that were evaluated or beyond them; all else
-    must be in the result. What a repair changed is put into the weights, so that the plain architecture takes them.
-
-    Raises:
-        ValueError: for a point that the result has not, one that is no network, other networks or data than those of
-            the result, or a repair that the plain architecture cannot hold.
-    """
-    return rebuilt(dataset, modes, SWEEPS, where).params
-
-
-def export_point(dataset: xr.Dataset, modes: ModeSet, path: str | Path, **where: Any) -> Path:
-    """Write :func:`point_params` as safetensors, which :func:`~modecomb_viz.load_params` and PyTorch read.
-
-    Its metadata, each a text in JSON: ``point`` (the coordinates), ``recipe``, ``modes_hash``, ``data_hash`` and
-    ``versions`` of the result, ``exported_with``, and ``test_loss``, ``test_accuracy`` and the like where the point is
-    one of the result.
-
-    Raises:
-        ValueError: as :func:`point_params`; for weights that are not finite, or a path that cannot be written.
-    """
-    return saved_point(dataset, modes, SWEEPS, path, where)
 
 
 def standard_sweeps(splits: Sequence[str] = ("test",), resolution: int = 33) -> list[Sweep]:

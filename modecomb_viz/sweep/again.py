@@ -8,26 +8,23 @@ import xarray as xr
 
 from modecomb_viz.checkpoints import ModeSet
 from modecomb_viz.results import recipe
-from modecomb_viz.sweep.measurement import Step, Sweep, with_threads
+from modecomb_viz.sweep.measurement import Step, Sweep, last_dataset, with_threads
+from modecomb_viz.sweep.registry import make_sweep
 
-__all__ = ["check_origin", "differences", "replayed", "steps_again"]
+__all__ = ["check_origin", "differences", "replayed", "rerun", "steps_again"]
 
 
-def replayed(dataset: xr.Dataset, sweeps: dict[str, type[Sweep]]) -> Sweep:
+def replayed(dataset: xr.Dataset) -> Sweep:
     """The sweep of a result, with the plan and the memory that it ran with.
 
     Raises:
-        ValueError: for a result without a recipe, or of a sweep that this version does not know.
+        ValueError: for a result without a recipe, or of a sweep or a setting that this version does not know.
     """
     settings = recipe(dataset)
-    name = settings.pop("sweep")
-    settings.pop("modes")
-    if name not in sweeps:
-        raise ValueError(f"the result comes from a sweep '{name}'; this version has {', '.join(sweeps)}.")
+    name, _ = settings.pop("sweep"), settings.pop("modes")
     plan = json.loads(dataset.attrs["plan"])
     forced = {key: plan[key] for key in ("strategy", "points", "examples", "share", "block") if key in plan}
-    settings |= {"plan": forced, "max_memory": plan["memory"]}
-    return sweeps[name](**{key: tuple(v) if isinstance(v, list) else v for key, v in settings.items()})
+    return make_sweep(name, settings | {"plan": forced, "max_memory": plan["memory"]})
 
 
 def check_origin(dataset: xr.Dataset, modes: ModeSet):
@@ -50,6 +47,15 @@ def steps_again(dataset: xr.Dataset, sweep: Sweep, modes: ModeSet) -> Iterator[S
     check_origin(dataset, modes)
     with with_threads(json.loads(dataset.attrs["plan"])["threads"]):
         yield from sweep.steps(modes)
+
+
+def rerun(dataset: xr.Dataset, modes: ModeSet) -> xr.Dataset:
+    """A result computed again from its recipe, with the plan and threads that it had: on one CPU the same to the bit.
+
+    Raises:
+        ValueError: for a result without a recipe, or other networks or data than it was computed with.
+    """
+    return last_dataset(steps_again(dataset, replayed(dataset), modes))
 
 
 def differences(dataset: xr.Dataset, again: xr.Dataset) -> dict[str, float]:

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Generator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,19 +10,18 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 import xarray as xr
-from torch import Tensor
 
 from modecomb_viz import __version__
 from modecomb_viz.checkpoints import ModeSet, save_params
 from modecomb_viz.checkpoints.files import diverged
-from modecomb_viz.evaluation import REDUCED
+from modecomb_viz.evaluation import REDUCED, finish
 from modecomb_viz.permutation import Params
 from modecomb_viz.results import check_path
 from modecomb_viz.sweep.again import check_origin, replayed
 from modecomb_viz.sweep.measurement import Measurement, Sweep, with_threads
 from modecomb_viz.sweep.perturbation import ALL_GROUPS
 
-__all__ = ["Rebuilt", "rebuilt", "saved_point"]
+__all__ = ["export_point", "point_params"]
 
 #: Coordinates that may lie between and beyond those that were evaluated.
 _CONTINUOUS = ("u", "v", "t")
@@ -34,7 +33,7 @@ _SAME = 1e-9
 _LISTED = 12
 
 
-class Rebuilt(NamedTuple):
+class _Rebuilt(NamedTuple):
     """A point made again.
 
     Attributes:
@@ -46,36 +45,33 @@ class Rebuilt(NamedTuple):
     where: dict[str, Any]
 
 
-def rebuilt(
-    dataset: xr.Dataset, modes: ModeSet, sweeps: Mapping[str, type[Sweep]], where: Mapping[str, Any]
-) -> Rebuilt:
-    """The weights at a point of a result; see :func:`~modecomb_viz.point_params`."""
-    sweep = _here(replayed(dataset, dict(sweeps)))
-    point = _point(dataset, sweep, where)
-    check_origin(dataset, modes)
-    strength = point["strength"]
-    found = dataset.sel(strength=strength) if "strength" in dataset.dims else dataset
-    with with_threads(json.loads(dataset.attrs["plan"])["threads"]), torch.no_grad():
-        run = Measurement(sweep, modes)
-        family, coordinates = _result(sweep.located(run, strength, found, point))
-        if run.repair:
-            repaired = run.repair.points(family)(coordinates)
-            params = run.repair.plain({name: tensor[0] for name, tensor in repaired.items()})
-        else:
-            params = {name: tensor[0] for name, tensor in family(coordinates).items()}
-    return Rebuilt({name: params[name].cpu().contiguous().clone() for name in run.params_a}, point)
+def point_params(dataset: xr.Dataset, modes: ModeSet, **where: Any) -> Params:
+    """The weights of one point of a stored result, made from its recipe: ``point_params(plane, modes, u=0.5, v=1)``.
+
+    The point is named by the dimensions of the loss, ``split`` aside: u and v of a plane, t of a segment, the number of
+    a sample, layer and t, strength and repeat … A dimension with one entry may be left out, so may ``group`` (all
+    groups) and ``step`` (the last). u, v and t may lie between the points that were evaluated or beyond them; all else
+    must be in the result. What a repair changed is put into the weights, so that the plain architecture takes them.
+
+    Raises:
+        ValueError: for a point that the result has not, one that is no network, other networks or data than those of
+            the result, or a repair that the plain architecture cannot hold.
+    """
+    return _rebuilt(dataset, modes, where).params
 
 
-def saved_point(
-    dataset: xr.Dataset,
-    modes: ModeSet,
-    sweeps: Mapping[str, type[Sweep]],
-    path: str | Path,
-    where: Mapping[str, Any],
-) -> Path:
-    """The point as a checkpoint; see :func:`~modecomb_viz.export_point`."""
+def export_point(dataset: xr.Dataset, modes: ModeSet, path: str | Path, **where: Any) -> Path:
+    """Write :func:`point_params` as safetensors, which :func:`~modecomb_viz.load_params` and PyTorch read.
+
+    Its metadata, each a text in JSON: ``point`` (the coordinates), ``recipe``, ``modes_hash``, ``data_hash`` and
+    ``versions`` of the result, ``exported_with``, and ``test_loss``, ``test_accuracy`` and the like where the point is
+    one of the result.
+
+    Raises:
+        ValueError: as :func:`point_params`; for weights that are not finite, or a path that cannot be written.
+    """
     path = check_path(path, ".safetensors")
-    params, point = rebuilt(dataset, modes, sweeps, where)
+    params, point = _rebuilt(dataset, modes, where)
     if broken := diverged(params, modes.model):
         raise ValueError(
             f"the point has weights that are not finite, in {', '.join(map(repr, broken[:5]))}, so no checkpoint is "
@@ -87,20 +83,28 @@ def saved_point(
     return save_params(params, path, metadata)
 
 
+def _rebuilt(dataset: xr.Dataset, modes: ModeSet, where: Mapping[str, Any]) -> _Rebuilt:
+    sweep = _here(replayed(dataset))
+    point = _point(dataset, sweep, where)
+    check_origin(dataset, modes)
+    strength = point["strength"]
+    found = dataset.sel(strength=strength) if "strength" in dataset.dims else dataset
+    with with_threads(json.loads(dataset.attrs["plan"])["threads"]), torch.no_grad():
+        run = Measurement(sweep, modes)
+        family, coordinates = finish(sweep.located(run, strength, found, point))
+        if run.repair:
+            repaired = run.repair.points(family)(coordinates)
+            params = run.repair.plain({name: tensor[0] for name, tensor in repaired.items()})
+        else:
+            params = {name: tensor[0] for name, tensor in family(coordinates).items()}
+    return _Rebuilt({name: params[name].cpu().contiguous().clone() for name in run.params_a}, point)
+
+
 def _here(sweep: Sweep) -> Sweep:
     """The sweep on a device that is here, with weights in a precision that a file holds."""
     gone = sweep.device is not None and sweep.device != "cpu" and not torch.cuda.is_available()
     precision = "float32" if sweep.precision in REDUCED else sweep.precision
     return replace(sweep, device=None if gone else sweep.device, precision=precision)
-
-
-def _result(steps: Generator[Any, None, tuple[Any, Tensor]]) -> tuple[Any, Tensor]:
-    """What a generator returns."""
-    while True:
-        try:
-            next(steps)
-        except StopIteration as stop:
-            return stop.value
 
 
 def _entries(dataset: xr.Dataset, sweep: Sweep) -> dict[str, list[Any]]:

@@ -40,8 +40,8 @@ def train_losses(
 
     ``counts``: they are among the points that the run has announced.
     """
-    found = yield from run._found("train", part, family, coordinates, ("loss",), run.plan, counts=counts)
-    return torch.as_tensor(found["loss"])
+    found = yield from run.of_splits(family, coordinates, ("loss",), {"train": part}, counts=counts)
+    return torch.as_tensor(found["train"]["loss"])
 
 
 @contextmanager

@@ -14,6 +14,8 @@ from typing import Any
 
 import numpy as np
 
+from modecomb_viz.results import disagreement
+
 __all__ = ["Journal", "journal_header"]
 
 _TABLES = """
@@ -164,10 +166,7 @@ def _header(path: Path, connection: sqlite3.Connection) -> dict[str, Any] | None
 
 def _check_same(path: Path, known: Mapping[str, Any], header: Mapping[str, Any]):
     for entry, text in _SAME.items():
-        there, here = known[entry], header[entry]
-        differing = sorted(name for name in {**there, **here} if there.get(name, ...) != here.get(name, ...))
-        if differing:
-            pairs = ", ".join(f"{name}: {there.get(name)!r} there, {here.get(name)!r} here" for name in differing)
+        if pairs := disagreement(known[entry], header[entry]):
             raise ValueError(
                 f"'{path}' is the journal of another run: {text} ({pairs}). Go on with what it was begun with, "
                 "or delete it to begin again."

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import platform
 import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
@@ -83,7 +84,7 @@ def _placed(model: nn.Module, device: torch.device, dtype: torch.dtype) -> nn.Mo
 
 @cache
 def _versions() -> dict[str, str]:
-    packages = ("torch", "numpy", "scipy", "xarray")
+    packages = ("torch", "numpy", "scipy", "xarray", "cmaes")
     own = {"modecomb_viz": __version__, "python": platform.python_version()}
     return own | {name: version(name) for name in packages}
 
@@ -114,7 +115,8 @@ class Measurement:
             self.model, self.params_a, split, max_memory=memory, precision=sweep.precision, **check_plan(forced)
         )
         self._block: int | None = forced.get("block")
-        self._cuts, self._asked_to_cut = 0, journal is not None or self._block is not None
+        self._cuts, self._cutting = 0, journal is not None or self._block is not None
+        self._first = math.inf
         if journal and not known:
             journal.note(plan=self._recorded_plan())
         self._precision_error: dict[str, float] = {}
@@ -180,7 +182,7 @@ class Measurement:
         """Evaluate some of the points in float32 as well, and keep the largest differences."""
         some = np.unique(np.linspace(0, len(coordinates) - 1, _CHECKED).astype(int))
         plan = replace(self.plan, precision="float32")
-        of_splits = yield from self._evaluate(self.splits, family, coordinates[some], QUANTITIES, plan, counts=False)
+        of_splits = yield from self.of_splits(family, coordinates[some], QUANTITIES, plan=plan, counts=False)
         exact = _stacked(of_splits, QUANTITIES)
         differences = {quantity: abs(found[quantity][:, some] - values) for quantity, values in exact.items()}
         known = {q: values[np.isfinite(values)] for q, values in differences.items()}
@@ -195,7 +197,7 @@ class Measurement:
         is taken to be at least that of so many examples that cost what guessing costs.
         """
         quantities = (*QUANTITIES, "loss_deviation")
-        of_splits = yield from self._evaluate(self.samples, family, coordinates, quantities, self.plan, counts=False)
+        of_splits = yield from self.of_splits(family, coordinates, quantities, self.samples, counts=False)
         found = _stacked(of_splits, quantities)
         sizes, whole = (np.array([[len(s.y)] for s in of.values()]) for of in (self.samples, self.splits))
         guessing = np.log([[len(split.y.unique())] for split in self.splits.values()])
@@ -204,26 +206,27 @@ class Measurement:
         deviations = {"loss": np.maximum(found.pop("loss_deviation"), guessing * of_right), "accuracy": of_right}
         return found, {q: deviation * np.sqrt((1 - sizes / whole) / sizes) for q, deviation in deviations.items()}
 
-    def _evaluate(
+    def of_splits(
         self,
-        splits: Mapping[str, Split],
         family: Combinations,
         coordinates: Tensor,
         quantities: Sequence[str],
-        plan: Plan,
+        splits: Mapping[str, Split] | None = None,
         *,
+        plan: Plan | None = None,
         counts: bool = True,
     ) -> Generator[Progress, None, dict[str, Found]]:
-        found = {}
-        for name, split in splits.items():
-            found[name] = yield from self._found(name, split, family, coordinates, quantities, plan, counts=counts)
-        return found
+        """Per split the quantities ``[point, …]``, such as logits ``[point, example, class]``.
 
-    def of_splits(
-        self, family: Combinations, coordinates: Tensor, quantities: Sequence[str]
-    ) -> Generator[Progress, None, dict[str, Found]]:
-        """Per split the quantities ``[point, …]``, such as logits ``[point, example, class]``."""
-        return (yield from self._evaluate(self.splits, family, coordinates, quantities, self.plan))
+        Args:
+            splits: by default those of the sweep; others on its device, such as parts of them.
+            plan: by default that of the run.
+            counts: whether the points are among those that the run has announced.
+        """
+        found, plan = {}, plan or self.plan
+        for name, split in (splits or self.splits).items():
+            found[name] = yield from self._found(name, split, family, coordinates, quantities, plan, counts)
+        return found
 
     def _found(
         self,
@@ -233,8 +236,7 @@ class Measurement:
         coordinates: Tensor,
         quantities: Sequence[str],
         plan: Plan,
-        *,
-        counts: bool = True,
+        counts: bool,
     ) -> Generator[Progress, None, Found]:
         """Quantities ``[point, …]`` of a family on one split: from the journal as far as it goes, the rest computed."""
         blocks, start = [], 0
@@ -254,9 +256,9 @@ class Measurement:
 
     def _at_once(self, points: int) -> int:
         """Points of the next block; the first ones are single while it is not known how long one takes."""
-        if not self._asked_to_cut:
+        if not self._cutting:
             return points
-        return 1 if self._cuts < _SINGLE or self._block is None else self._block
+        return 1 if self._cuts < _SINGLE else self._block
 
     def _from_journal(self, asked: str, points: int, counts: bool) -> Found | None:
         if self._journal is None or (taken := self._journal.taken(asked, (points,))) is None:
@@ -268,14 +270,18 @@ class Measurement:
         return found
 
     def _keep(self, asked: str, block: Found, seconds: float):
-        """Write what was computed; after the first points, settle how many are written together."""
+        """Write what was computed; with the last of the single points, settle how many are written together.
+
+        That is noted first: a run that is killed in between goes on with the same cut.
+        """
         self._cuts += 1
         if self._journal is None:
             return
-        self._journal.put(asked, block, seconds)
-        if self._block is None and self._cuts >= _SINGLE:
-            self._block = max(1, int(_BLOCK / max(seconds, 1e-4)))
+        self._first = min(self._first, seconds)
+        if self._block is None and self._cuts == _SINGLE:
+            self._block = max(self.plan.points, int(_BLOCK / max(min(seconds, self._first), 1e-4)))
             self._journal.note(plan=self._recorded_plan())
+        self._journal.put(asked, block, seconds)
 
     def features(self, params: Params, layer: str) -> dict[str, Tensor]:
         """Per split ``[example, …]``: what a module gives in the network with these weights, on the CPU."""
@@ -401,7 +407,8 @@ class Sweep(Settings):
         with ExitStack() as stack:
             kept = None
             if journal is not None:
-                header = {**_identity(self, modes), "device": {"name": _device_name(resolve_device(self.device))}}
+                device = _device_name(resolve_device(self.device)), torch.backends.cpu.get_cpu_capability()
+                header = {**_identity(self, modes), "device": dict(zip(("name", "instructions"), device, strict=True))}
                 identity = json.loads(json.dumps(header))
                 kept = stack.enter_context(Journal.opened(journal, identity))
                 stack.enter_context(with_threads(kept.header.get("plan", {}).get("threads")))

@@ -7,7 +7,6 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from modecomb_viz.alignment import Alignment
 from modecomb_viz.data import Split
@@ -111,12 +110,7 @@ class NamedPoints:
 
     def draws(self, aligned: Params) -> Combinations:
         """The draws of the law by their number; ``aligned`` is π(B) on the device."""
-        sweep, modes = self._sweep, self._run.modes
-
-        def at(index: Tensor) -> tuple[Coefficients]:
-            return (sweep.draw(modes, int(index[0]), len(index), self._run.sweep.seed),)
-
-        return Combinations(self._run.params_a, (aligned,), at)
+        return self._sweep.draws(self._run.modes.spec, self._run.params_a, aligned)
 
     def extremes(self, draws: Combinations) -> Generator[Progress, None, dict[str, Chosen]]:
         """The best and the worst of the n draws, by their loss on training examples.

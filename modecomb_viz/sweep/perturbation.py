@@ -54,18 +54,14 @@ class PerturbationSweep(LawSettings, Sweep):
         if not self.strength:
             raise ValueError("strengths is empty; give at least one, such as [0, 0.5, 1].")
 
-    @property
-    def draws(self) -> int:
-        """Networks per perturbation."""
-        return 1 if self.distribution == "constant" else self.n
-
     def measure(self, run: Measurement) -> Iterator[Step]:
         groups = [ALL_GROUPS, *(run.modes.spec.sizes if self.per_group else ())]
         splits, count = len(self.splits), len(self.strengths)
-        run.total = (len(groups) * count * self.repeats * self.draws + len(REFERENCES)) * splits
+        draws = 1 if self.distribution == "constant" else self.n
+        run.total = (len(groups) * count * self.repeats * draws + len(REFERENCES)) * splits
         references = yield from run.references(run.alignment())
         shape = (len(groups), count, self.repeats)
-        values = {q: np.full((splits, *shape, self.draws), np.nan) for q in QUANTITIES}
+        values = {q: np.full((splits, *shape, draws), np.nan) for q in QUANTITIES}
         realised = {name: np.full(shape, np.nan) for name in _REALISED}
         for repeat in range(self.repeats):
             for s, strength in enumerate(self.strengths):
@@ -89,10 +85,7 @@ class PerturbationSweep(LawSettings, Sweep):
         """The networks of the law between A and this π(B)."""
         if self.distribution == "constant":
             return run.line(alignment.params), torch.tensor([self.parameters["value"]])
-        others = (run.placed(alignment.params),)
-        family = Combinations(
-            run.params_a, others, lambda index: (self.draw(run.modes, int(index[0]), len(index), self.seed),)
-        )
+        family = self.draws(run.modes.spec, run.params_a, run.placed(alignment.params))
         return family, torch.arange(self.n)
 
     def _dataset(self, run: Measurement, repeats: int, groups: list[str], values, realised, references):
@@ -107,7 +100,7 @@ class PerturbationSweep(LawSettings, Sweep):
                 "repeat": np.arange(repeats),
                 "reference": list(REFERENCES),
                 "group": groups,
-                "sample": np.arange(self.draws),
+                "sample": np.arange(next(iter(values.values())).shape[-1]),
             },
         )
         return dataset.isel({name: 0 for name, drop in one.items() if drop}, drop=True)

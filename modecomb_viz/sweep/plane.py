@@ -143,9 +143,9 @@ class PlaneSweep(NamedSettings, Sweep):
             return (yield from named.coefficients(self.z, alignment)), None
         if self.z in EXTREMES:
             found = yield from named.extremes(named.draws(run.placed(alignment.params)))
-            return self.draw(run.modes, found[self.z].draw, 1, self.seed), found[self.z]
+            return self.draw(run.modes.spec, found[self.z].draw), found[self.z]
         if self.z == "draw":
-            return self.draw(run.modes, 0, 1, self.seed), None
+            return self.draw(run.modes.spec, 0), None
         return layer_mask(run.modes.spec, self.z), None
 
     def _split_marks(self, plane: Plane, spec: PermutationSpec, z: Coefficients) -> dict[str, tuple[float, float]]:

@@ -2,16 +2,12 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
 import xarray as xr
-from torch import Tensor, arange, tensor
+from torch import arange, tensor
 
-from modecomb_viz.checkpoints import ModeSet
-from modecomb_viz.hypercube import Coefficients, Combinations
-from modecomb_viz.permutation import Params
 from modecomb_viz.sweep.measurement import QUANTITIES, REFERENCES, Located, Measurement, Step, Sweep
 from modecomb_viz.sweep.refinement import growing
 from modecomb_viz.sweep.settings import LawSettings, check_count
@@ -39,15 +35,10 @@ class SamplesSweep(LawSettings, Sweep):
         super().__post_init__()
         check_count("n", self.n, 1, 100_000)
 
-    def _draws(self, modes: ModeSet, index: Tensor) -> tuple[Coefficients]:
-        return (self.draw(modes, int(index[0]), len(index), self.seed),)
-
-    def _family(self, run: Measurement, aligned: Params) -> Combinations:
-        return Combinations(run.params_a, (aligned,), partial(self._draws, run.modes))
-
     def located(self, run: Measurement, strength: float, found: xr.Dataset, where: Mapping[str, Any]) -> Located:
         yield from ()
-        return self._family(run, run.placed(run.perturbed(strength).params)), tensor([where["sample"]])
+        aligned = run.placed(run.perturbed(strength).params)
+        return self.draws(run.modes.spec, run.params_a, aligned), tensor([where["sample"]])
 
     def measure(self, run: Measurement) -> Iterator[Step]:
         strengths, splits = len(self.strengths), len(self.splits)
@@ -60,7 +51,7 @@ class SamplesSweep(LawSettings, Sweep):
         found: list[list[dict[str, np.ndarray]]] = [[] for _ in aligned]
         for start, stop in growing(self.n):
             for row, params_b in enumerate(aligned):
-                family = self._family(run, params_b)
+                family = self.draws(run.modes.spec, run.params_a, params_b)
                 found[row].append((yield from run.evaluate(family, arange(start, stop), examples=self.examples)))
             variables = {}
             for quantity in references[0]:

@@ -8,7 +8,6 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 import torch
 import xarray as xr
-from cmaes import CMA, SepCMA
 from jaxtyping import Float
 from torch import Tensor
 
@@ -258,8 +257,10 @@ class _Evolution:
         self._begun, self._starts = False, 0
         self._strategy = self._start()
 
-    def _start(self) -> CMA | SepCMA:
+    def _start(self) -> Any:
         """A strategy at the midpoint; every further one with twice the population."""
+        from cmaes import CMA, SepCMA
+
         size = len(self._middle)
         population = (4 + int(3 * math.log(size))) * 2**self._starts
         seed = np.random.SeedSequence([self._sweep.seed, self._starts]).generate_state(1)[0]

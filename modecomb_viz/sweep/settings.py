@@ -8,8 +8,8 @@ from typing import Any, ClassVar
 from modecomb_viz.alignment import METHODS, PERTURBATIONS
 from modecomb_viz.checkpoints import ModeSet
 from modecomb_viz.evaluation import check_plan, check_precision
-from modecomb_viz.hypercube import check_granularity, check_law, sample_coefficients
-from modecomb_viz.permutation import check_strength
+from modecomb_viz.hypercube import Coefficients, Combinations, check_granularity, check_law, sample_coefficients
+from modecomb_viz.permutation import Params, PermutationSpec, check_strength
 from modecomb_viz.repair import REPAIRS
 
 __all__ = ["LawSettings", "Settings", "check_choice", "check_count", "check_finite"]
@@ -106,7 +106,7 @@ class Settings:
 
 @dataclass(frozen=True, kw_only=True)
 class LawSettings:
-    """Settings of a law of coefficients.
+    """Settings of a law of coefficients, mixed into those of a sweep, whose seed it takes.
 
     Attributes:
         distribution: constant, uniform, bernoulli, normal or beta.
@@ -123,7 +123,11 @@ class LawSettings:
         check_granularity(self.granularity)
         object.__setattr__(self, "parameters", check_law(self.distribution, self.parameters))
 
-    def draw(self, modes: ModeSet, first: int, n: int, seed: int):
+    def draw(self, spec: PermutationSpec, first: int, n: int = 1) -> Coefficients:
         """Draws ``first`` … of the law (see :func:`~modecomb_viz.sample_coefficients`)."""
         law = {"granularity": self.granularity, **self.parameters}
-        return sample_coefficients(modes.spec, self.distribution, first=first, n=n, seed=seed, **law)
+        return sample_coefficients(spec, self.distribution, first=first, n=n, seed=self.seed, **law)
+
+    def draws(self, spec: PermutationSpec, params_a: Params, params_b: Params) -> Combinations:
+        """The networks of the law between A and π(B), by the number of the draw; numbers that follow each other."""
+        return Combinations(params_a, (params_b,), lambda index: (self.draw(spec, int(index[0]), len(index)),))

@@ -2,7 +2,6 @@
 
 from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
@@ -12,7 +11,6 @@ import xarray as xr
 from torch import Tensor
 
 from modecomb_viz.alignment.base import matched_names
-from modecomb_viz.checkpoints import ModeSet
 from modecomb_viz.executor import Progress
 from modecomb_viz.hypercube import Combinations
 from modecomb_viz.permutation import Params
@@ -36,7 +34,8 @@ _BOUNDS = ("least_disagreement", "most_disagreement")
 class SimilaritySweep(LawSettings, Sweep):
     """Every pair among A, π(B), the midpoint, the other modes, the ensemble of A and B, and draws of a law, compared.
 
-    The other modes of the set are aligned to a as well: independent networks, the measure of a large difference.
+    The other modes of the set are aligned to a as well: independent networks, the measure of a large difference. A and
+    B are those at coefficient 0 and 1, whatever their names; another mode of such a name is "mode A".
     ``ensemble_loss`` and ``ensemble_accuracy`` are those of the mean of the logits of the first k draws. Measures are
     those of :mod:`modecomb_viz.similarity`.
 
@@ -67,9 +66,9 @@ class SimilaritySweep(LawSettings, Sweep):
         table = _Table(run, self, aligned)
         yield from table.add(list(_ON_SEGMENT), run.line(aligned), torch.tensor(list(_ON_SEGMENT.values())))
         for mode in others:
-            yield from table.add([mode], *self._other(run, mode))
+            yield from table.add([_called(mode)], *self._other(run, mode))
         table.add_ensemble()
-        draws = self._family(run, aligned)
+        draws = self.draws(modes.spec, run.params_a, aligned)
         for start, stop in growing(self.n):
             yield from table.add([f"draw {i}" for i in range(start, stop)], draws, torch.arange(start, stop))
             yield table.dataset()
@@ -82,22 +81,23 @@ class SimilaritySweep(LawSettings, Sweep):
                 f"model '{ENSEMBLE}' is no network but the mean of what two answer, so it has no weights to export. "
                 "Choose 'midpoint', or another model of the result."
             )
-        if name in run.modes.params and name not in (*_ON_SEGMENT, self.a, self.b):
-            return self._other(run, name)
+        for mode in run.modes.params:
+            if mode not in (self.a, self.b) and _called(mode) == name:
+                return self._other(run, mode)
         aligned = run.placed(run.perturbed(strength).params)
         if name in _ON_SEGMENT:
             return run.line(aligned), torch.tensor([_ON_SEGMENT[name]])
-        return self._family(run, aligned), torch.tensor([int(name.removeprefix("draw "))])
+        draws = self.draws(run.modes.spec, run.params_a, aligned)
+        return draws, torch.tensor([int(name.removeprefix("draw "))])
 
     def _other(self, run: Measurement, mode: str) -> tuple[Combinations, Tensor]:
         """Another mode, aligned to a."""
         return run.line(run.perturbed(self.strength, mode).params), torch.tensor([1.0])
 
-    def _family(self, run: Measurement, aligned: Params) -> Combinations:
-        return Combinations(run.params_a, (aligned,), partial(self._draws, run.modes))
 
-    def _draws(self, modes: ModeSet, index: Tensor):
-        return (self.draw(modes, int(index[0]), len(index), self.seed),)
+def _called(mode: str) -> str:
+    """The name of another mode in a result, where A and B are taken."""
+    return f"mode {mode}" if mode in _ON_SEGMENT else mode
 
 
 class _Table:

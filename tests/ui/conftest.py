@@ -1,7 +1,6 @@
 """A real browser and a real server."""
 
 import re
-import shutil
 import socket
 import subprocess
 import sys
@@ -12,26 +11,21 @@ from pathlib import Path
 
 import pytest
 
+from modecomb_viz.export.browser import FLAGS, find_chromium
+
 ROOT = Path(__file__).parents[2]
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 
 @pytest.fixture(scope="session")
 def browser_type_launch_args(browser_type_launch_args, browser_type):
     """The system's Chromium if there is one, else Playwright's own; without either the test fails and says so."""
-    found = next(filter(None, map(shutil.which, BROWSERS)), None) or browser_type.executable_path
+    try:
+        found = find_chromium()
+    except ValueError:
+        found = browser_type.executable_path
     if not Path(found).exists():
         pytest.fail("no Chromium: install it (Debian: sudo apt-get install chromium) to run the browser tests")
-    return {**browser_type_launch_args, "executable_path": found, "args": FLAGS}
+    return {**browser_type_launch_args, "executable_path": found, "args": ["--no-sandbox", *FLAGS]}
 
 
 #: What tornado writes of it: one pair of tracebacks through its websocket alone.
