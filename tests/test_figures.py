@@ -22,6 +22,7 @@ from modecomb_viz.figures import (
 )
 from modecomb_viz.figures.laws import _exists, border, cell_edges
 from modecomb_viz.figures.looks import number, shortened, ticks
+from modecomb_viz.figures.maps import mark_columns
 from modecomb_viz.figures.scales import compressed, compressed_ticks
 from modecomb_viz.figures.similarity import compared, possible_region, turned
 from modecomb_viz.hypercube import with_moments
@@ -75,6 +76,15 @@ def test_refinement_moves_neither_axes_nor_colours():
     assert len(set(seen)) == 1
     figure.update(at(synthetic.plane(17), 1.0).assign_attrs(recipe='{"other": 1}'))
     assert (figure._linear.low, figure._linear.high) != seen[0][2:]
+
+
+def test_texts_of_marks_in_a_row_stand_above_each_other():
+    marks = [(0.0, 0.0, "A  0.0551"), (1.0, 0.0, "π(B)  0.0444"), (0.5, 0.0, "midpoint  0.166"), (0.0, 1.0, "π(C)")]
+    columns = mark_columns(marks, (-0.3, 1.3), (-0.3, 1.3))
+    assert columns["dy"] == [-14, -14, -38, 14]
+    assert columns["align"] == ["left", "right", "left", "left"]
+    apart = mark_columns([(0.0, 0.0, "A"), (1.0, 0.0, "B"), (0.5, 0.5, "midpoint")], (0, 1), (0, 1))
+    assert apart["dy"] == [-14, -14, -14]
 
 
 def test_colours_widen_where_refinement_leaves_them_and_end_as_those_of_the_exact_map():

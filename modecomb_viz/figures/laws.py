@@ -227,7 +227,7 @@ class _Laws(Figure):
             "cells": _cells(found, values, split, x, y),
             "border": dict(zip(_COLUMNS["border"], pieces, strict=True)),
             "corners": {"x": arch[0], "y": arch[1]},
-            "marks": mark_columns(marked_laws(x, y), (float(x[0] + x[-1]) / 2, float(y[0] + y[-1]) / 2)),
+            "marks": mark_columns(marked_laws(x, y), (float(x[0]), float(x[-1])), (float(y[0]), float(y[-1]))),
         }
         notes = _notes(values, excess, _exists(dataset).transpose("deviation", "mean").values, epsilon, high)
         return columns, self._properties(

@@ -73,15 +73,33 @@ def draw_marks(to: figure, source: ColumnDataSource):
     )  # fmt: skip
 
 
-def mark_columns(marks: list[tuple[float, float, str]], middle: tuple[float, float]) -> dict[str, list[Any]]:
-    """Columns of points and their texts, which stand towards the middle of the map."""
+#: Pixels of a narrow map, of a letter of a text and of what stands around it, from a text to the next above it.
+_NARROW, _LETTER, _AROUND, _LINE = 300, 6.6, 15, 24
+
+
+def mark_columns(
+    marks: list[tuple[float, float, str]], across: tuple[float, float], up: tuple[float, float]
+) -> dict[str, list[Any]]:
+    """Columns of points and their texts, which stand towards the middle of the map, clear of those before them."""
     columns: dict[str, list[Any]] = {name: [] for name in _EMPTY_MARKS}
+    taken: list[tuple[float, float, float]] = []
     for u, v, text in marks:
-        right, below = u > middle[0], v > middle[1]
-        row = u, v, text, -9 if right else 9, 14 if below else -14, "right" if right else "left"
+        right, below = 2 * u > sum(across), 2 * v > sum(up)
+        width = (_AROUND + _LETTER * len(text)) / _NARROW * (across[1] - across[0])
+        left, height = u - width if right else u, (v - up[0]) / (up[1] - up[0])
+        step = 14 if below else -14
+        while _meets(left, left + width, height - step / _NARROW, taken):
+            step += _LINE if below else -_LINE
+        taken.append((left, left + width, height - step / _NARROW))
+        row = u, v, text, -9 if right else 9, step, "right" if right else "left"
         for column, value in zip(columns.values(), row, strict=True):
             column.append(value)
     return columns
+
+
+def _meets(left: float, right: float, height: float, taken: list[tuple[float, float, float]]) -> bool:
+    """Whether a text lies over one of those that are there, given by their ends and their height."""
+    return any(left < end and start < right and abs(height - at) < 0.9 * _LINE / _NARROW for start, end, at in taken)
 
 
 class MapFigure(Figure):
@@ -189,7 +207,7 @@ def _image_columns(dataset: xr.Dataset, values: np.ndarray, errors: np.ndarray |
 
 def _mark_columns(dataset: xr.Dataset, values: np.ndarray, errors: np.ndarray | None) -> dict[str, list[Any]]:
     """Marks with the value of their grid point, where they fall on one, ≈ if estimated."""
-    u_middle, v_middle = ((axis.attrs["low"] + axis.attrs["high"]) / 2 for axis in (dataset.u, dataset.v))
+    across, up = ((axis.attrs["low"], axis.attrs["high"]) for axis in (dataset.u, dataset.v))
     marks = []
     for name, u, v in zip(dataset.mark.values, dataset.mark_u.values, dataset.mark_v.values, strict=True):
         i, j = np.abs(dataset.v.values - v).argmin(), np.abs(dataset.u.values - u).argmin()
@@ -197,7 +215,7 @@ def _mark_columns(dataset: xr.Dataset, values: np.ndarray, errors: np.ndarray | 
         about = "" if errors is None or errors[i, j] == 0 else "≈ "
         text = shortened(str(name), 20)
         marks.append((u, v, f"{text}  {about}{number(values[i, j])}" if on_grid else text))
-    return mark_columns(marks, (u_middle, v_middle))
+    return mark_columns(marks, across, up)
 
 
 def _notes(values: np.ndarray, high: float, estimate: str) -> str:
