@@ -7,13 +7,19 @@ Barriers along a segment with ends L_A = L(t₀) and L_B = L(t₁), all from one
   Connectivity", 2022. The default.
 * **D3** L(½) − ½(L_A + L_B): Jordan et al., "REPAIR", 2023.
 * **D4** max L − max(L_A, L_B).
+
+Intervals are 95 % expanded percentile bootstrap intervals (Hesterberg, "What Teachers Should Know About the Bootstrap",
+2015): of n values the levels are Φ(∓√(n/(n − 1))·t), t the 97.5 % quantile of Student's distribution with n − 1 degrees
+of freedom, as plain percentiles are too narrow for few values. In simulation they cover 92 to 97 % from six values on,
+87 to 88 % of four.
 """
 
 from collections.abc import Callable
 
 import numpy as np
 import xarray as xr
-from scipy.stats import binomtest, bootstrap
+from scipy.stats import binomtest, bootstrap, norm
+from scipy.stats import t as student
 
 from modecomb_viz.results import label
 
@@ -23,6 +29,7 @@ __all__ = [
     "barriers",
     "diversity",
     "embedding",
+    "expanded_level",
     "is_draw",
     "low_loss_share",
     "route_kind",
@@ -145,11 +152,11 @@ def summary(
 
     Returns:
         ``mean_excess`` and ``excess_quantile`` (nats) with 95 % intervals over draws, ``mean_interval`` and
-        ``quantile_interval`` (percentile bootstrap, 2,000 resamples, seed 0); ``worst_excess`` (nats);
+        ``quantile_interval`` (bootstrap, 2,000 resamples, seed 0); ``worst_excess`` (nats);
         ``low_loss_share`` and its 95 % Wilson interval ``share_interval`` (fraction). A draw that is not a number makes
         all but the share NaN and counts as not low; one draw alone has no bootstrap interval. Where the losses of
         examples were kept, ``mean_interval_examples``, ``quantile_interval_examples`` and ``share_interval_examples``:
-        the same draws on other examples (paired percentile bootstrap, 1,000 resamples, seed 0).
+        the same draws on other examples (paired bootstrap, 1,000 resamples, seed 0).
 
     Raises:
         ValueError: for a dataset that holds no draws.
@@ -241,22 +248,29 @@ def _excess_intervals(draws: np.ndarray, ends: np.ndarray, epsilon: float, level
         return np.stack([excess.mean(0), (excess <= epsilon).mean(0), *np.quantile(excess, levels, axis=0)])
 
     networks = (*draws.astype(float), *ends.astype(float))
-    if not np.isfinite(networks).all():
+    if draws.shape[1] < 2 or not np.isfinite(networks).all():
         return np.full((2 + len(levels), 2), np.nan)
     batch = max(1, _AT_ONCE // np.size(networks))
     options = {"n_resamples": 1000, "batch": batch, "method": "percentile", "vectorized": True, "rng": 0}
+    options["confidence_level"] = expanded_level(draws.shape[1])
     found = bootstrap(networks, statistics, paired=True, **options).confidence_interval
     return np.stack([found.low, found.high], -1)
 
 
 def _bootstrapped(values: np.ndarray, statistic: Callable[..., np.ndarray]) -> np.ndarray:
-    """95 % percentile interval ``[…, bound]`` of a statistic of independent values."""
+    """95 % interval ``[…, bound]`` of a statistic of independent values."""
     if len(values) < 2 or not np.isfinite(values).all():
         shape = np.shape(statistic(np.zeros(2), axis=-1))
         return np.full((*shape, 2), np.nan)
     batch = max(1, _AT_ONCE // len(values))
-    found = bootstrap((values,), statistic, n_resamples=2000, batch=batch, method="percentile", vectorized=True, rng=0)
-    return np.stack([found.confidence_interval.low, found.confidence_interval.high], -1)
+    options = {"n_resamples": 2000, "batch": batch, "method": "percentile", "vectorized": True, "rng": 0}
+    found = bootstrap((values,), statistic, confidence_level=expanded_level(len(values)), **options).confidence_interval
+    return np.stack([found.low, found.high], -1)
+
+
+def expanded_level(n: int) -> float:
+    """The level of percentiles at which the bootstrap of the mean of n values covers 95 %; 0.95 for many."""
+    return float(1 - 2 * norm.cdf(-np.sqrt(n / (n - 1)) * student.ppf(0.975, n - 1)))
 
 
 def _wilson(successes: int, n: int) -> np.ndarray:
@@ -276,7 +290,7 @@ def tolerance(dataset: xr.Dataset, *, threshold: float = 0.1) -> xr.Dataset:
     Returns:
         ``barrier_at`` by strength and repeat; ``tolerated_strength``, infinite where the barrier never passes the
         threshold, the lowest strength where it begins above; ``tolerated_interval``, its 95 % interval over repeats
-        (percentile bootstrap, 2,000 resamples, seed 0; one repeat has none); ``tolerated_churn``, the share of units
+        (bootstrap, 2,000 resamples, seed 0; one repeat has none); ``tolerated_churn``, the share of units
         moved there. NaN where a loss is.
 
     Raises:
@@ -346,7 +360,8 @@ def _crossing_interval(strengths: np.ndarray, barrier: np.ndarray, threshold: fl
 
     options = {"n_resamples": 2000, "method": "percentile", "vectorized": False, "rng": 0}
     found = bootstrap((np.arange(repeats),), statistic, **options).bootstrap_distribution
-    bounds = np.quantile(found, (0.025, 0.975), method="inverted_cdf")
+    tail = (1 - expanded_level(repeats)) / 2
+    bounds = np.quantile(found, (tail, 1 - tail), method="inverted_cdf")
     return np.where(bounds == _NEVER, np.inf, bounds)
 
 
@@ -412,7 +427,7 @@ def diversity(dataset: xr.Dataset) -> xr.Dataset:
     Returns:
         ``parents_disagreement`` of A and B; ``nearest_disagreement``, the mean over draws of min over both parents;
         ``draws_disagreement``, the mean over pairs of draws; ``diversity``, nearest / parents, with
-        ``diversity_interval`` over draws (percentile bootstrap, 2,000 resamples, seed 0); ``ensemble_gain``, accuracy
+        ``diversity_interval`` over draws (bootstrap, 2,000 resamples, seed 0); ``ensemble_gain``, accuracy
         of the ensemble of all draws less the mean accuracy of one. A network evaluated twice has the diversity 0.
 
     Raises:

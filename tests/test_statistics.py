@@ -9,7 +9,16 @@ import xarray as xr
 from explained import explains
 from scipy.stats import bootstrap, norm
 
-from modecomb_viz.statistics import barriers, diversity, is_draw, low_loss_share, summary, tolerance, transitivity
+from modecomb_viz.statistics import (
+    barriers,
+    diversity,
+    expanded_level,
+    is_draw,
+    low_loss_share,
+    summary,
+    tolerance,
+    transitivity,
+)
 
 
 def test_barriers_of_a_parabola():
@@ -106,7 +115,10 @@ def _draws(excess):
 def test_bootstrap_intervals_are_those_of_scipy_and_keep_what_is_no_number():
     excess = np.random.default_rng(1).gamma(2.0, 0.1, 25)
     found = summary(_draws(excess)).sel(split="test")
-    expected = bootstrap((excess,), np.mean, n_resamples=2000, method="percentile", rng=0).confidence_interval
+    level = expanded_level(25)
+    options = {"n_resamples": 2000, "method": "percentile", "rng": 0, "confidence_level": level}
+    expected = bootstrap((excess,), np.mean, **options).confidence_interval
+    assert 0.95 < level < 0.97
     assert found.mean_interval.values.tolist() == pytest.approx([expected.low, expected.high])
     inside = (found.quantile_interval.sel(bound="low") <= found.excess_quantile) & (
         found.excess_quantile <= found.quantile_interval.sel(bound="high")
@@ -117,12 +129,40 @@ def test_bootstrap_intervals_are_those_of_scipy_and_keep_what_is_no_number():
     assert summary(_draws(excess[:1])).quantile_interval.isnull().all()
 
 
-def test_the_interval_of_the_mean_covers_it_as_often_as_it_says():
+@pytest.mark.parametrize("n", [8, 40])
+def test_the_interval_of_the_mean_covers_it_as_often_as_it_says(n):
     rng, hits = np.random.default_rng(0), 0
     for _ in range(200):
-        low, high = summary(_draws(rng.normal(0.3, 0.1, 40))).mean_interval.sel(split="test").values
+        low, high = summary(_draws(rng.normal(0.3, 0.1, n))).mean_interval.sel(split="test").values
         hits += low <= 0.3 <= high
-    assert 0.89 <= hits / 200 <= 0.99
+    assert 0.91 <= hits / 200 <= 0.99
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("repeats", [6, 10])
+def test_the_interval_of_a_tolerance_covers_it_as_often_as_it_says(repeats):
+    """Where the mean curve passes 0.1 is known: between 0.4 and 0.6 at (0.1 − 0.06)/(0.15 − 0.06) of the way."""
+    rng, hits, mean = np.random.default_rng(0), 0, np.array([0.0, 0.02, 0.06, 0.15, 0.3, 0.5])[:, None]
+    for _ in range(200):
+        barrier = mean * rng.normal(1, 0.2, repeats) + rng.normal(0, 0.005, (6, repeats))
+        low, high = tolerance(_perturbed(barrier)).tolerated_interval.sel(split="test").values
+        hits += low <= 0.4 + 0.2 * 4 / 9 <= high
+    assert 0.9 <= hits / 200 <= 0.995
+
+
+def test_the_interval_over_examples_covers_as_often_as_it_says():
+    """Draws cost 0.2 more than the worse end, on average over all examples that there might be."""
+    rng, hits = np.random.default_rng(0), 0
+    for _ in range(60):
+        hard = rng.gamma(0.5, 1.0, 150)
+        losses = hard + rng.normal([[0.0], [0.1], [0.3], [0.3]], 0.3, (4, 150))
+        dataset = _draws(losses[2:].mean(1)).sel(split=["test"])
+        dataset["example_loss_test"] = ("sample", "test_example"), losses[2:].astype(np.float32)
+        ends = losses[[0, 1, 0, 0]].astype(np.float32)
+        dataset["reference_example_loss_test"] = ("reference", "test_example"), ends
+        low, high = summary(dataset).mean_interval_examples.sel(split="test").values
+        hits += low <= 0.2 <= high
+    assert 0.88 <= hits / 60 <= 1
 
 
 def _perturbed(barrier):
@@ -176,7 +216,8 @@ def test_the_interval_of_a_tolerance_is_that_of_all_resamples():
         fine = np.linspace(0, 1, 200_001)
         above = np.flatnonzero(np.interp(fine, [0, 0.5, 1], mean) > 0.1)
         crossings.append(fine[above[0]] if len(above) else np.inf)
-    expected = np.quantile(crossings, (0.025, 0.975), method="inverted_cdf")
+    tail = norm.cdf(-np.sqrt(3 / 2) * 4.302653)
+    expected = np.quantile(crossings, (tail, 1 - tail), method="inverted_cdf")
     assert expected[1] == np.inf
     np.testing.assert_allclose(found, expected, atol=1e-4)
 
@@ -207,6 +248,8 @@ def test_intervals_over_examples_resample_all_networks_together():
     np.testing.assert_allclose(found.quantile_interval_examples.sel(quantile=0.5), middle, atol=0.006)
     wide = np.quantile(weights @ of_draws.mean(0), (0.025, 0.975))
     assert np.ptp(mean) < np.ptp(wide), "networks on the same examples differ by less than each varies"
+    alone = dataset.isel(test_example=[0])
+    assert summary(alone).mean_interval_examples.isnull().all(), "one example has no interval"
     dataset.example_loss_test[0, 0] = np.nan
     assert summary(dataset).mean_interval_examples.isnull().all()
 
