@@ -212,9 +212,65 @@ def laws(distribution="normal"):
     return _finish(dataset, "laws", distribution=distribution, **settings)
 
 
+def points(layers=4):
+    """A and π(B) at 0.1 and 0.3, what lies between higher by a tenth each, more with the strength."""
+    names = ["A", "π(B)", "midpoint", "magnitude", "sign", *(f"block.{k}.conv of B" for k in range(layers))]
+    names += ["Fisher", "best", "worst"]
+    rise = np.array([0.1, 0.3, *(0.3 + 0.1 * np.arange(1, len(names) - 1))])
+    between = np.arange(len(names)) > 1
+    loss, accuracy = _pair(np.stack([rise + s * between for s in STRENGTHS]))
+    dims = ("strength", "split", "point")
+    drawn = np.isin(names, ["best", "worst"])
+    details = {
+        "mean_coefficient": np.linspace(0, 1, len(names)),
+        "midpoint_distance": np.where(between, 0.1, 0.5),
+        "draw": np.where(drawn, 3.0, np.nan),
+        "chosen_loss": np.where(drawn, 0.4, np.nan),
+    }
+    dataset = xr.Dataset(
+        {
+            "loss": (dims, loss),
+            "accuracy": (dims, accuracy),
+            **{name: (("strength", "point"), np.stack([values] * 3)) for name, values in details.items()},
+        },
+        {"strength": STRENGTHS, "split": SPLITS, "point": names},
+    )
+    return _finish(dataset, "points", distribution="bernoulli", parameters={"p": 0.5}, granularity="unit")
+
+
+def search(granularity="layer", layers=4):
+    """From 0.5 down to a fifth of it, more with the strength, while layer k goes from ½ to k/(layers − 1)."""
+    way = np.linspace(0, 1, 11)
+    loss, accuracy = _pair(np.stack([0.5 - 0.4 * way + s for s in STRENGTHS]))
+    goal = np.arange(layers) / (layers - 1)
+    coefficient = np.stack([0.5 + way[:, None] * (goal - 0.5)] * 3)
+    slots = [f"block.{k}.conv" for k in range(layers)]
+    references = {k: (("strength", "split", "reference"), np.stack([v] * 3)) for k, v in _references().items()}
+    excess = loss[..., -1, None] - np.stack([[0.1, 0.3], [0.08, 0.24]])
+    dims = ("strength", "split", "step")
+    variables = {
+        "loss": (dims, loss),
+        "accuracy": (dims, accuracy),
+        **references,
+        "searched_loss": (("strength", "step"), 0.9 * loss[:, 0]),
+        "excess": (("strength", "split", "end"), excess),
+        "coefficient": (("strength", "step", "slot"), coefficient),
+    }
+    coordinates = {
+        "strength": STRENGTHS, "split": SPLITS, "step": np.arange(11), "reference": REFERENCES,
+        "end": ["better", "worse"], "slot": slots,
+    }  # fmt: skip
+    if granularity == "unit":
+        coordinates["unit"] = [f"{slot} {i}" for slot in slots for i in range(3)]
+        spread = np.repeat(goal, 3) + np.tile([-0.1, 0.0, 0.1], layers)
+        variables["unit_coefficient"] = ("strength", "unit"), np.stack([spread] * 3)
+    settings = {"goal": "best", "method": "gradient", "granularity": granularity, "n": 10, "bounds": [0.0, 1.0]}
+    return _finish(xr.Dataset(variables, coordinates), "search", **settings)
+
+
 def all_sweeps():
     """A result of every sweep."""
-    return [*everything(), laws(), layers(), transitivity(), similarity()]
+    return [*everything(), laws(), layers(), transitivity(), similarity(), points(), search()]
 
 
 def everything():

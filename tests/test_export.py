@@ -36,6 +36,8 @@ ROWS = {
     "layers": ["points", "layer"],
     "transitivity": ["points", "pair-route"],
     "similarity": ["points", "model-other", "k"],
+    "points": ["points"],
+    "search": ["points", "reference", "end", "step-slot"],
 }
 STATISTICS = {
     "plane": [],
@@ -46,6 +48,8 @@ STATISTICS = {
     "layers": ["barriers"],
     "transitivity": ["barriers", "transitivity"],
     "similarity": ["diversity", "embedding"],
+    "points": [],
+    "search": [],
 }
 
 

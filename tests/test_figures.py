@@ -14,7 +14,9 @@ from modecomb_viz.figures import (
     LayersFigure,
     MapFigure,
     PerturbationFigure,
+    PointsFigure,
     SamplesFigure,
+    SearchFigure,
     SegmentFigure,
     SimilarityFigure,
     TransitivityFigure,
@@ -259,6 +261,10 @@ def test_numbers_and_ticks():
     assert [number(x) for x in (0.05513, 12.3456, float("nan"))] == ["0.0551", "12.3", "not a number"]
     assert ticks(0.04, 1.2) == [0.05, 0.1, 0.2, 0.5, 1.0]
     assert len(ticks(1e-6, 1e3)) <= 10
+    for high in np.linspace(0.0441, 0.3, 60):
+        found = ticks(0.044, high)
+        assert 3 <= len(found) <= 9, high
+        assert 0.044 <= found[0] < found[-1] <= high
 
 
 @pytest.mark.parametrize(
@@ -447,6 +453,64 @@ def test_a_layer_without_numbers_is_said_and_marked():
     assert np.isnan(figure.sources["rows.rows"].data["barrier"][3])
 
 
+def test_points_stand_in_rows_with_stems_from_the_worse_end():
+    figure = PointsFigure()
+    figure.update(at(synthetic.points()))
+    rows = figure.sources["points"].data
+    assert rows["point"][:6] == ["A", "π(B)", "midpoint", "magnitude", "sign", "block.0.conv of B"]
+    np.testing.assert_allclose(10 ** np.array(rows["x"]), rows["value"])
+    np.testing.assert_allclose(rows["worse"], np.log10(0.3))
+    np.testing.assert_allclose(rows["excess"][:3], [-0.2, 0, 0.1], atol=1e-12)
+    assert figure.figure.xaxis[0].axis_label == "test loss [nats per example], logarithmic"
+    assert figure._far.xaxis[0].axis_label == "from the midpoint [× ‖A − π(B)‖]"
+    assert len(set(rows["color"])) == 6
+    figure.update(at(synthetic.points()), quantity="accuracy")
+    np.testing.assert_allclose(figure.sources["points"].data["worse"], np.exp(-0.3))
+
+
+def test_a_point_that_is_no_number_is_a_cross():
+    figure, dataset = PointsFigure(), at(synthetic.points()).copy(deep=True)
+    dataset.loss[0, 3] = np.nan
+    figure.update(dataset)
+    assert figure.sources["lost"].data["point"] == ["magnitude"]
+    assert "magnitude" not in figure.sources["points"].data["point"]
+    assert figure.figure.title.text.endswith("grey ×: not a number, 1")
+    dataset.loss[0, 0] = np.nan
+    figure.update(dataset)
+    assert not figure._worse.visible, "what is worse than a NaN is not known"
+    assert np.isnan(figure.sources["points"].data["excess"]).all()
+
+
+def test_a_search_shows_its_trace_and_its_coefficients():
+    figure = SearchFigure()
+    figure.update(at(synthetic.search()))
+    trace, coefficients = figure.parts["trace"], figure.parts["coefficients"]
+    labels = [item.label.value for item in trace._items.values() if item.visible]
+    assert labels == ["best so far, test loss", "training examples searched", "A 0.1", "B 0.3"]
+    found = figure.sources["trace.found"].data
+    np.testing.assert_allclose(10 ** found["y"], found["value"])
+    np.testing.assert_allclose(found["value"][[0, -1]], [0.5, 0.1])
+    np.testing.assert_allclose(figure.sources["trace.A"].data["value"], [0.1, 0.1])
+    (image,) = figure.sources["coefficients.image"].data["image"]
+    np.testing.assert_allclose(image[:, -1], [1, 2 / 3, 1 / 3, 0], atol=1e-6)
+    assert list(coefficients.figure.yaxis[0].major_label_overrides.values()) == [f"block.{k}.conv" for k in range(4)]
+    assert coefficients.figure.title.text == "one per layer"
+    figure.update(at(synthetic.search("unit")), quantity="accuracy", split="train")
+    assert next(item.label.value for item in trace._items.values() if item.visible) == "best so far, train accuracy"
+    assert not trace._items["searched"].visible
+    assert coefficients.figure.title.text == "mean over the units of a layer"
+
+
+@pytest.mark.parametrize(("bounds", "colors"), [([0.0, 1.0], (0, 1)), ([-0.5, 1.0], (-0.5, 1.5))])
+def test_the_middle_colour_of_coefficients_is_the_midpoint(bounds, colors):
+    dataset = at(synthetic.search())
+    dataset.attrs["recipe"] = json.dumps(json.loads(dataset.attrs["recipe"]) | {"bounds": bounds})
+    figure = SearchFigure()
+    figure.update(dataset)
+    mapper = figure.parts["coefficients"]._mapper
+    assert (mapper.low, mapper.high) == colors
+
+
 def test_laws_are_cells_around_their_moments():
     figure, dataset = LawsFigure(), at(synthetic.laws())
     figure.update(dataset, epsilon=0.15)
@@ -517,6 +581,8 @@ PANELS = {
     SimilarityFigure: synthetic.similarity,
     LayersFigure: synthetic.layers,
     LawsFigure: synthetic.laws,
+    PointsFigure: synthetic.points,
+    SearchFigure: synthetic.search,
 }
 
 

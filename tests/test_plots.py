@@ -22,6 +22,8 @@ RESULTS = {
     "layers": synthetic.layers,
     "transitivity": synthetic.transitivity,
     "similarity": synthetic.similarity,
+    "points": synthetic.points,
+    "search": synthetic.search,
 }
 every = pytest.mark.parametrize("name", list(RESULTS))
 
@@ -167,6 +169,33 @@ def test_layers_pick_out_those_that_move_most():
     assert [layer.label for layer in few] == ["block.1.conv", "block.0.conv"]
 
 
+def test_points_stand_in_rows_by_kind():
+    values, distances = mc.plot_points(at(synthetic.points(2)))
+    line, *kinds = values
+    assert line.data == pytest.approx(np.log10(0.3))
+    found = {kind.label: (10 ** kind["x"]).round(6).tolist() for kind in kinds}
+    assert found["A"] == [0.1]
+    assert found["A with one layer of π(B)"] == [0.7, 0.8]
+    assert found["best and worst draw"] == [1.0, 1.1]
+    assert distances["distance"].tolist() == [0.5] * 2 + [0.1] * 8
+    lost = at(synthetic.points(2)).copy(deep=True)
+    lost.loss[0, 5] = np.nan
+    *_, crosses = mc.plot_points(lost).values()[0]
+    assert (crosses.label, crosses["point"].tolist()) == ("not a number", ["block.0.conv of B"])
+
+
+def test_a_search_is_a_trace_and_its_coefficients():
+    trace, image = mc.plot_search(at(synthetic.search()))
+    assert [curve.label for curve in trace] == ["A 0.1", "B 0.3", "best so far", "training examples searched"]
+    np.testing.assert_allclose(trace.values()[2]["value"], 0.5 - 0.4 * np.linspace(0, 1, 11))
+    assert image.bounds.lbrt() == (-0.5, -3.5, 10.5, 0.5)
+    assert image[10.0, 0.0] == 0
+    assert image[10.0, -3.0] == 1
+    assert [curve.label for curve in mc.plot_search(at(synthetic.search()), quantity="accuracy").values()[0]][2:] == [
+        "best so far"
+    ]
+
+
 def test_laws_are_a_map_or_a_curve():
     overlay = mc.plot_laws(at(synthetic.laws()), epsilon=0.15)
     cells, line = overlay.values()[:2]
@@ -185,19 +214,23 @@ def test_laws_are_a_map_or_a_curve():
         mc.plot_laws(at(synthetic.laws()), statistic="median")
 
 
-@pytest.mark.parametrize("name", [pytest.param("transitivity", marks=pytest.mark.slow), "similarity", "layers", "laws"])
+_SETTINGS = {
+    "similarity": {"n": 3},
+    "layers": {"points": 3},
+    "laws": {"n": 2, "means": (0.25, 0.75), "deviations": (0.0, 0.5)},
+    "points": {"n": 3, "train_examples": 100, "fisher_examples": 20},
+    "search": {"n": 2, "granularity": "unit", "train_examples": 100},
+}
+
+
+@pytest.mark.parametrize("name", [pytest.param("transitivity", marks=pytest.mark.slow), *_SETTINGS])
 def test_real_results_are_drawn(digits, name):
-    settings = {
-        "transitivity": {"points": 3},
-        "similarity": {"n": 3},
-        "layers": {"points": 3},
-        "laws": {"n": 2, "means": (0.25, 0.75), "deviations": (0.0, 0.5)},
-    }[name]
+    settings = _SETTINGS.get(name, {"points": 3})
     dataset = last_dataset(make_sweep(name, settings).steps(digits))
     assert figures_of(plots.PLOTS[name](dataset))
 
 
-@pytest.mark.parametrize("sweep", ["plane", "segment", "samples", "laws", "layers", "transitivity"])
+@pytest.mark.parametrize("sweep", ["plane", "segment", "samples", "laws", "layers", "transitivity", "points", "search"])
 def test_one_strength_of_many_is_drawn(sweep):
     dataset = getattr(synthetic, sweep)()
     hv.render(plots.PLOTS[mc.recipe(dataset)["sweep"]](dataset.isel(strength=1)), backend="bokeh")

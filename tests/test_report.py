@@ -47,10 +47,11 @@ def html(tmp_path_factory):
 
 def test_pictures_of_all_sweeps_and_their_recipes_are_there(html):
     names = ["map", "segment", "distribution", "perturbation", "laws", "layers", "transitivity", "similarity"]
+    names += ["points", "search"]
     assert [name for name, _ in sections(html)] == names
-    assert html.count("<summary>Recipe of") == 9
-    assert html.count("<summary>Table of the numbers") == 6
-    assert html.count('<p class="sentence">') == 8
+    assert html.count("<summary>Recipe of") == 11
+    assert html.count("<summary>Table of the numbers") == 8
+    assert html.count('<p class="sentence">') == 10
     assert html.count("the slider does not move it") == 1
     for sweep in PICTURES:
         assert f"mc.sweep_{sweep}(" in html
@@ -78,9 +79,23 @@ def test_every_picture_says_numbers_and_has_a_frame_for_every_choice():
     assert said["transitivity"].endswith("costs 0.03 more and keeps 97% of what alignment gains")
     assert said["similarity"].startswith("disagreement with A: draws 0.65 (0.5 to 0.8) · networks trained apart")
     assert said["layers"].startswith("largest changes by a swap: block.7.conv +0.8 · block.6.conv +0.7")
+    assert said["points"] == "lowest loss: midpoint 0.4 · highest loss: worst 1.3 · A 0.1, π(B) 0.3"
+    assert said["search"].startswith("loss 0.1 after 10 steps, 0.5 at the midpoint · ")
+    assert said["search"].endswith(" −0.2 over the worse of A and B")
     assert said["laws"].startswith(
         "10 of 15 laws have a mean excess of at most 0.1 nat · the highest, 0.18 nats, at mean 0"
     )
+
+
+def test_tables_tell_the_points_and_what_a_search_found():
+    datasets = [at(synthetic.points(2)), at(synthetic.search("unit"))]
+    tables = {picture.name: picture.shown((0.0, "loss", "test")).table for picture in pictures_of(datasets)}
+    assert tables["points"].rows[1] == ("π(B)", "0.3", "0", "0.111", "0.5", "", "")
+    assert tables["points"].rows[-1] == ("worst", "1.1", "+0.8", "1", "0.1", "3", "0.4")
+    assert tables["search"].head == ("layer", "mean coefficient", "range", "coefficients")
+    assert tables["search"].rows[-1] == ("block.3.conv", "1", "0.9 to 1.1", "3")
+    (picture,) = pictures_of([at(synthetic.search())])
+    assert picture.shown((0.0, "loss", "test")).table.rows[0] == ("block.0.conv", "0")
 
 
 def test_tables_have_intervals():

@@ -5,7 +5,9 @@ from modecomb_viz.figures.laws import LawsFigure
 from modecomb_viz.figures.layers import LayersFigure
 from modecomb_viz.figures.maps import MapFigure, color_range, estimate_note
 from modecomb_viz.figures.perturbation import PerturbationFigure
+from modecomb_viz.figures.points import PointsFigure
 from modecomb_viz.figures.samples import SamplesFigure
+from modecomb_viz.figures.search import SearchFigure
 from modecomb_viz.figures.segments import SegmentFigure
 from modecomb_viz.figures.similarity import SimilarityFigure
 from modecomb_viz.figures.transitivity import TransitivityFigure
@@ -18,8 +20,10 @@ __all__ = [
     "MapFigure",
     "Panels",
     "PerturbationFigure",
+    "PointsFigure",
     "Property",
     "SamplesFigure",
+    "SearchFigure",
     "SegmentFigure",
     "SimilarityFigure",
     "TransitivityFigure",

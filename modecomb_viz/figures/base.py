@@ -4,16 +4,17 @@ A frame holds the columns of every data source and the properties (a range, a la
 applies frames from Python, a report from JavaScript; both show the same figure.
 """
 
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
 import xarray as xr
 from bokeh.model import Model
-from bokeh.models import ColumnDataSource, LayoutDOM, Legend, LegendItem, Range1d
+from bokeh.models import ColumnDataSource, FixedTicker, LayoutDOM, Legend, LegendItem, Range1d
 from bokeh.plotting import figure
 
-from modecomb_viz.figures.looks import FONT, HEIGHT
+from modecomb_viz.figures.looks import FONT, HEIGHT, shortened
 
 __all__ = [
     "Figure",
@@ -23,8 +24,11 @@ __all__ = [
     "add_legend",
     "check_shown",
     "make_figure",
+    "make_rows",
     "padded_range",
     "range_properties",
+    "row_properties",
+    "rows_height",
 ]
 
 
@@ -140,6 +144,33 @@ def make_figure(height: int = HEIGHT, **options: Any) -> figure:
     for name, value in FONT.items():
         setattr(made.axis, name, value)
     return made
+
+
+def make_rows(height: int, width: int) -> tuple[figure, figure]:
+    """Two figures with a row per name, which the left one tells; the right one is narrow."""
+    left, right = make_figure(height), make_figure(height, width=width)
+    right.update(sizing_mode="fixed", y_range=left.y_range)
+    right.yaxis.visible = False
+    for made in (left, right):
+        made.yaxis.update(ticker=FixedTicker(ticks=[]), minor_tick_line_color=None)
+        made.ygrid.ticker = made.yaxis[0].ticker
+    return left, right
+
+
+def row_properties(figures: Sequence[figure], names: Sequence[str], least: int) -> list[Property]:
+    """One row per name in all figures, from the top; ``least`` is the height of few rows in pixels."""
+    first, labels = figures[0], {-i: shortened(name, 24) for i, name in enumerate(names)}
+    return [
+        *range_properties(first.y_range, 0.4 - len(names), 0.6),
+        *(Property(made.yaxis[0].ticker, "ticks", list(labels)) for made in figures),
+        Property(first.yaxis[0], "major_label_overrides", labels),
+        *(Property(made, "height", rows_height(least, len(names))) for made in figures),
+    ]
+
+
+def rows_height(least: int, rows: int) -> int:
+    """Pixels that so many rows need."""
+    return min(max(least, 120 + 18 * rows), 2400)
 
 
 def range_properties(view: Range1d, low: float, high: float) -> list[Property]:

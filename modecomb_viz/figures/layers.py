@@ -7,7 +7,7 @@ import pandas as pd
 import xarray as xr
 from bokeh.core.properties import value as literal
 from bokeh.layouts import row
-from bokeh.models import ColumnDataSource, FixedTicker, HoverTool, LayoutDOM, LegendItem, Span
+from bokeh.models import ColumnDataSource, HoverTool, LayoutDOM, LegendItem, Span
 
 from modecomb_viz.figures.base import (
     Figure,
@@ -17,8 +17,11 @@ from modecomb_viz.figures.base import (
     add_legend,
     check_shown,
     make_figure,
+    make_rows,
     padded_range,
     range_properties,
+    row_properties,
+    rows_height,
 )
 from modecomb_viz.figures.looks import HEIGHT, HIGHLIGHTS, NAN_COLOR, UNITS, quantity_label, shortened
 from modecomb_viz.results import recipe
@@ -55,11 +58,6 @@ def most_moving(dataset: xr.Dataset, quantity: str, split: str) -> list[str]:
 
 #: Pixels; curves beside the rows of many layers.
 _TALLEST_CURVES = 560
-
-
-def _rows_height(least: int, layers: int) -> int:
-    """Pixels that the rows of so many layers need."""
-    return min(max(least, 120 + 18 * layers), 2400)
 
 
 class LayersFigure(Panels):
@@ -133,7 +131,7 @@ class _Curves(Figure):
             Property(self.figure.xaxis[0], "axis_label", f"t: coefficient of one layer, the others at {base:g}"),
             Property(self.figure.yaxis[0], "axis_label", quantity_label(quantity, split)),
             Property(self.figure.title, "text", _missing(list(curves.values()))),
-            Property(self.figure, "height", min(_rows_height(self._height, len(names)), _TALLEST_CURVES)),
+            Property(self.figure, "height", min(rows_height(self._height, len(names)), _TALLEST_CURVES)),
         ]
         return Frame(columns, tuple(properties))
 
@@ -148,13 +146,9 @@ class _Rows(Figure):
 
     def __init__(self, height: int):
         self._height = height
-        self.figure, self._slopes = make_figure(height), make_figure(height, width=190)
-        self._slopes.update(sizing_mode="fixed", y_range=self.figure.y_range)
-        self._slopes.yaxis.visible = False
+        self.figure, self._slopes = make_rows(height, 190)
         for made in (self.figure, self._slopes):
             made.add_layout(Span(location=0, dimension="height", line_color="#888888", line_width=1))
-            made.yaxis.update(ticker=FixedTicker(ticks=[]), minor_tick_line_color=None)
-            made.ygrid.ticker = made.yaxis[0].ticker
         self.sources = {
             "rows": ColumnDataSource({name: [] for name in _ROWS}),
             "lost": ColumnDataSource({"zero": [], "y": [], "layer": []}),
@@ -198,7 +192,7 @@ class _Rows(Figure):
         }
         spans = [table[name].to_numpy() for name in ("change", "lowest", "highest", "barrier")]
         properties = (
-            *self._row_properties(table.layer.tolist()),
+            *row_properties((self.figure, self._slopes), table.layer.tolist(), self._height),
             *range_properties(self.figure.x_range, *padded_range([*spans, np.zeros(1)], 0.08)),
             *range_properties(self._slopes.x_range, *padded_range([table.slope.to_numpy(), np.zeros(1)], 0.12)),
             Property(self.figure.xaxis[0], "axis_label", f"change in {split} {quantity} [{UNITS[quantity]}]"),
@@ -207,18 +201,6 @@ class _Rows(Figure):
             Property(self._slopes.title, "text", f"slope at {recipe(dataset)['base']:g}"),
         )
         return Frame(columns, properties)
-
-    def _row_properties(self, layers: list[str]) -> list[Property]:
-        names = self.figure.yaxis[0]
-        height = _rows_height(self._height, len(layers))
-        labels = {-i: shortened(layer, 24) for i, layer in enumerate(layers)}
-        return [
-            *range_properties(self.figure.y_range, 0.4 - len(layers), 0.6),
-            *(Property(made.yaxis[0].ticker, "ticks", list(labels)) for made in (self.figure, self._slopes)),
-            Property(names, "major_label_overrides", labels),
-            Property(self.figure, "height", height),
-            Property(self._slopes, "height", height),
-        ]
 
 
 _ROWS = ("y", "layer", "change", "lowest", "highest", "barrier", "slope")

@@ -127,13 +127,19 @@ def shortened(name: str, length: int = 28) -> str:
 
 
 def ticks(low: float, high: float) -> list[float]:
-    """Round values 1, 2 and 5 times powers of ten within [low, high], for a logarithmic axis; at most about eight.
+    """Round values within [low, high], for a logarithmic axis; at most about eight.
 
-    >>> ticks(0.04, 1.2)
-    [0.05, 0.1, 0.2, 0.5, 1.0]
+    Of a decade and more 1, 2 and 5 times powers of ten; of less than a factor of two equal steps.
+
+    >>> ticks(0.04, 1.2), ticks(0.04, 0.08), ticks(0.043, 0.049)
+    ([0.05, 0.1, 0.2, 0.5, 1.0], [0.04, 0.05, 0.06, 0.07, 0.08], [0.043, 0.044, 0.045, 0.046, 0.047, 0.048, 0.049])
     """
+    if high < 2 * low:
+        scale = 10.0 ** int(np.floor(np.log10((high - low) / 8)))
+        step = next(m * scale for m in (1, 2, 5, 10) if (high - low) / (m * scale) <= 8)
+        return [round(k * step, 12) for k in range(int(np.ceil(low / step)), int(np.floor(high / step)) + 1)]
     decades = range(int(np.floor(np.log10(low))), int(np.ceil(np.log10(high))) + 1)
-    for mantissas in ((1, 2, 5), (1, 3), (1,)):
+    for mantissas in (range(1, 10), (1, 2, 5), (1, 3), (1,)):
         found = [round(m * 10.0**k, 12) for k in decades for m in mantissas if low <= m * 10.0**k <= high]
         if len(found) <= 8:
             break

@@ -7,12 +7,12 @@ import xarray as xr
 from bokeh.models import ColumnDataSource, FixedTicker, HoverTool
 
 from modecomb_viz.figures.base import Figure, Frame, Property, check_shown, make_figure, range_properties
-from modecomb_viz.figures.looks import COLORS, number, quantity_label, ticks
+from modecomb_viz.figures.looks import COLORS, number
+from modecomb_viz.figures.scales import position, position_label, position_ticks, span
 
 __all__ = ["SamplesFigure", "axis_span"]
 
 _BINS = 30
-_FLOOR = 1e-6
 
 
 class SamplesFigure(Figure):
@@ -57,7 +57,7 @@ class SamplesFigure(Figure):
         if self._range_of[0] == request:
             low, high = min(low, self._range_of[1][0]), max(high, self._range_of[1][1])
         self._range_of = (request, (low, high))
-        self.apply(self.frame(dataset, quantity=quantity, split=split, span=(low, high)))
+        self.apply(self.frame(dataset, quantity=quantity, split=split, within=(low, high)))
 
     def frame(
         self,
@@ -65,44 +65,34 @@ class SamplesFigure(Figure):
         *,
         quantity: str = "loss",
         split: str = "test",
-        span: tuple[float, float] | None = None,
+        within: tuple[float, float] | None = None,
     ) -> Frame:
         """Histogram, dots, references and axis of samples without the dimension ``strength``."""
         check_shown(dataset, quantity, split)
-        low, high = span or axis_span(dataset, quantity, split)
+        low, high = within or axis_span(dataset, quantity, split)
         values = dataset[quantity].sel(split=split).values
-        positions = _position(values, quantity)
+        positions = position(values, quantity)
         columns = {
             "bars": _bars(positions, low, high),
             "dots": _dots(positions, values),
             "lines": _lines(dataset, quantity, split, (low + high) / 2),
         }
-        marks = _tick_labels(low, high, quantity)
-        scale = ", logarithmic" if quantity == "loss" else ""
+        marks = position_ticks(low, high, quantity)
         axis = self.figure.xaxis[0]
         properties = (
             *range_properties(self.figure.x_range, low, high),
             Property(axis.ticker, "ticks", list(marks)),
             Property(axis, "major_label_overrides", marks),
-            Property(axis, "axis_label", quantity_label(quantity, split) + scale),
+            Property(axis, "axis_label", position_label(quantity, split)),
             Property(self.figure.title, "text", _title(values)),
         )
         return Frame(columns, properties)
 
 
-def _position(values: np.ndarray, quantity: str) -> np.ndarray:
-    """Where a value stands on the axis: log10 of a loss (0 at the floor of 1e-6), an accuracy itself."""
-    return np.log10(np.maximum(values, _FLOOR)) if quantity == "loss" else values
-
-
 def axis_span(dataset: xr.Dataset, quantity: str, split: str) -> tuple[float, float]:
     """Positions on the axis between which all draws and references lie, those of every strength."""
     parts = [dataset[name].sel(split=split).values.ravel() for name in (quantity, f"reference_{quantity}")]
-    positions = _position(np.concatenate(parts), quantity)
-    finite = positions[np.isfinite(positions)]
-    low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)
-    space = max(0.07 * (high - low), 0.01)
-    return low - space, high + space
+    return span(np.concatenate(parts), quantity)
 
 
 def _bars(positions: np.ndarray, low: float, high: float) -> dict[str, np.ndarray]:
@@ -120,7 +110,7 @@ def _lines(dataset: xr.Dataset, quantity: str, split: str, middle: float) -> dic
     """One line per reference, its label at a height of its own, so that no two overlap."""
     values = dataset[f"reference_{quantity}"].sel(split=split)
     columns: dict[str, list[Any]] = {name: [] for name in ("x", "y", "text", "color", "align", "dx")}
-    positions = _position(values.values, quantity)
+    positions = position(values.values, quantity)
     for k, (name, x, value) in enumerate(zip(dataset.reference.values, positions, values.values, strict=True)):
         left = x < middle
         row = (
@@ -134,15 +124,6 @@ def _lines(dataset: xr.Dataset, quantity: str, split: str, middle: float) -> dic
         for column, entry in zip(columns.values(), row, strict=True):
             column.append(entry)
     return columns
-
-
-def _tick_labels(low: float, high: float, quantity: str) -> dict[float, str]:
-    if quantity == "loss":
-        return {float(np.log10(value)): f"{value:g}" for value in ticks(10**low, 10**high)}
-    step = next(step for step in (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0) if (high - low) / step <= 8 or step == 1.0)
-    return {
-        round(k * step, 6): f"{k * step:.2f}" for k in range(int(np.ceil(low / step)), int(np.floor(high / step)) + 1)
-    }
 
 
 def _title(values: np.ndarray) -> str:

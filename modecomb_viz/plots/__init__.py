@@ -10,6 +10,7 @@ import holoviews as hv
 
 from modecomb_viz.plots.laws import plot_laws
 from modecomb_viz.plots.layers import plot_layers
+from modecomb_viz.plots.named import plot_points, plot_search
 from modecomb_viz.plots.networks import plot_similarity, plot_transitivity
 from modecomb_viz.plots.points import plot_perturbation, plot_plane, plot_samples, plot_segment
 
@@ -19,7 +20,9 @@ __all__ = [
     "plot_layers",
     "plot_perturbation",
     "plot_plane",
+    "plot_points",
     "plot_samples",
+    "plot_search",
     "plot_segment",
     "plot_similarity",
     "plot_transitivity",
@@ -35,4 +38,6 @@ PLOTS: dict[str, Callable[..., hv.core.Dimensioned]] = {
     "layers": plot_layers,
     "transitivity": plot_transitivity,
     "similarity": plot_similarity,
+    "points": plot_points,
+    "search": plot_search,
 }

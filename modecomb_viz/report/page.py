@@ -18,12 +18,15 @@ from modecomb_viz.figures import (
     LayersFigure,
     MapFigure,
     PerturbationFigure,
+    PointsFigure,
     SamplesFigure,
+    SearchFigure,
     SegmentFigure,
     SimilarityFigure,
     TransitivityFigure,
 )
 from modecomb_viz.report.controls import choices_of, make_controls, picture_frames
+from modecomb_viz.report.named import PointsPicture, SearchPicture
 from modecomb_viz.report.networks import LawsPicture, LayersPicture, SimilarityPicture, TransitivityPicture
 from modecomb_viz.report.picture import Picture
 from modecomb_viz.report.points import MapPicture, PerturbationPicture, SamplesPicture, SegmentPicture, kinds_of
@@ -42,6 +45,8 @@ PICTURES: dict[str, tuple[type[Picture], type[Figure]]] = {
     "layers": (LayersPicture, LayersFigure),
     "transitivity": (TransitivityPicture, TransitivityFigure),
     "similarity": (SimilarityPicture, SimilarityFigure),
+    "points": (PointsPicture, PointsFigure),
+    "search": (SearchPicture, SearchFigure),
 }
 
 

@@ -99,7 +99,7 @@ class SamplesPicture(Picture):
             f"{stats.low_loss_share.item():.0%} of the draws have a loss within 0.1 nat of the worse end "
             f"(95 % interval {low:.0%} to {high:.0%}) · worst excess {number(stats.worst_excess.item())} nats"
         )
-        return Shown(self.figure.frame(here, quantity=quantity, split=split, span=span), text, _of_law(stats))
+        return Shown(self.figure.frame(here, quantity=quantity, split=split, within=span), text, _of_law(stats))
 
 
 def _of_law(stats: xr.Dataset) -> Table:

@@ -66,17 +66,19 @@ def test_the_pictures_of_all_sweeps_follow_the_controls(offline, tmp_path):
     path = mc.save_report(synthetic.all_sweeps(), tmp_path / "report.html")
     page.goto(path.as_uri())
     page.locator(".noUi-handle").wait_for()
-    page.wait_for_function(f"() => ({CANVASES})().length === 14")
+    page.wait_for_function(f"() => ({CANVASES})().length === 18")
     page.locator("#transitivity").get_by_text("naive 1 · direct 0.02 · through a third network 0.05").wait_for()
     before = canvases(page)
     page.locator(".noUi-handle").focus()
     page.keyboard.press("ArrowRight")
     page.locator("#transitivity").get_by_text("naive 1 · direct 0.52 · through a third network 0.55").wait_for()
     page.locator("#layers").get_by_text("block.7.conv +1.2").wait_for()
+    page.locator("#points").get_by_text("highest loss: worst 1.8").wait_for()
+    page.locator("#search").get_by_text("loss 0.6 after 10 steps").wait_for()
     page.locator("#laws").get_by_text("0 of 15 laws have a mean excess of at most 0.1 nat").wait_for()
     after = canvases(page)
     changed = {i for i, (old, new) in enumerate(zip(before, after, strict=True)) if old != new}
-    assert {*range(8), 9} <= changed  # slopes and cycle errors are those of all strengths
+    assert {*range(8), 9, 14, 16} <= changed  # slopes, cycle errors, distances, coefficients: as at all strengths
     assert not changed & {11, 12, 13}  # similarity was computed at one strength
 
     page.get_by_text("accuracy", exact=True).click()
