@@ -1,6 +1,5 @@
 """Interrupted commands keep what is done, and go on with --resume."""
 
-import os
 import signal
 import subprocess
 import sys
@@ -82,7 +81,12 @@ def test_a_real_interrupt_in_a_real_process(tmp_path):
     out = tmp_path / "x.zarr"
     command = [sys.executable, "-c", "from modecomb_viz.cli import main; main()", "plane", "--modes", "digits-mlp"]
     options = ["--out", str(out), "--resolution", "65", "--plan", "block=4"]
-    process = subprocess.Popen([*command, *options], stderr=subprocess.PIPE, text=True, env=dict(os.environ))
+    process = subprocess.Popen(
+        [*command, *options],
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # what runs in the background may ignore it
+    )
     journal = tmp_path / "x.zarr.journal"
     while process.poll() is None and not (journal.exists() and journal.stat().st_size > 100_000):
         time.sleep(0.01)

@@ -76,6 +76,7 @@ PLANS = {
     "loop": Plan("loop", 1, 4, 2**28),
     "nothing shared": Plan("loop", 1, 11, 2**28, share=False),
     "vmap": Plan("vmap", 5, 4, 2**28),
+    "graphs": Plan("graphs", 1, 4, 2**28),
     "module": Plan("module", 1, 11, 2**28),
     "small blocks": Plan("loop", 1, 3, 1000),
     "small blocks, vmap": Plan("vmap", 3, 3, 1000),
@@ -104,7 +105,7 @@ def test_every_family_under_every_plan_is_what_one_network_at_a_time_gives(case,
 
 
 @pytest.mark.parametrize("case", [*SMALL, CASES[-1]], ids=lambda case: case.name)
-@pytest.mark.parametrize("strategy", ["loop", "vmap"])
+@pytest.mark.parametrize("strategy", ["loop", "vmap", "graphs"])
 def test_the_layout_of_images_and_weights_does_not_matter(case, strategy):
     """With one channel images look the same in either layout, and what is made of them does not."""
     model, plain = case.model().double(), split_for(case)
@@ -153,9 +154,9 @@ def test_layers_that_do_not_change_run_once_per_row(monkeypatch):
     family = split_plane(a, b, layer_mask(case.spec(), 1)).at
     original = engine_module._run
 
-    def counted(group, chunk, made):
+    def counted(group, chunk, *rest):
         calls[group.partition] = calls.get(group.partition, 0) + bool(group.gives)
-        original(group, chunk, made)
+        original(group, chunk, *rest)
 
     monkeypatch.setattr(engine_module, "_run", counted)
     grid = torch.cartesian_prod(*[torch.linspace(0, 1, 5, dtype=torch.float64)] * 2)
@@ -196,9 +197,9 @@ def test_what_is_constant_is_kept_from_call_to_call(monkeypatch):
     monkeypatch.setattr(
         engine_module,
         "_run",
-        lambda g, c, m: (
+        lambda g, c, *rest: (
             ran.append(bool(g.gives) and not set(g.gives) <= set(c.values) and g.partition == 0),
-            original(g, c, m),
+            original(g, c, *rest),
         ),
     )
     for _ in range(3):
@@ -316,12 +317,12 @@ def test_a_conv_net_of_another_seed_does_not_share_weights_with_the_first():
 
 
 @pytest.mark.parametrize("case", SMALL[::2], ids=lambda case: case.name)
-@pytest.mark.parametrize("strategy", ["loop", "vmap"])
+@pytest.mark.parametrize("strategy", ["loop", "vmap", "graphs"])
 def test_what_is_held_at_once_stays_below_the_bound(case, strategy):
     x = case.inputs(60).float()
     split, model, a = Split(x, torch.arange(60) % 5), case.model(), case.params(0, torch.float32)
     with pytest.raises(ValueError, match="which needs") as refusal:
-        make_plan(model, a, split, max_memory=1)
+        make_plan(model, a, split, strategy=strategy, max_memory=1)
     needed = int(str(refusal.value).split()[-2].replace(",", ""))
     for name, family, coordinates in families(case, torch.float32):
         for memory in (3 * needed, 20 * needed):

@@ -12,8 +12,8 @@ from torch.func import functional_call
 
 import modecomb_viz as mc
 from modecomb_viz.data import Split
-from modecomb_viz.evaluation import evaluate, make_plan, plans, resolve_device
-from modecomb_viz.evaluation.plans import faster_strategy
+from modecomb_viz.evaluation import STRATEGIES, evaluate, make_plan, plans, resolve_device
+from modecomb_viz.evaluation.plans import fastest_strategy
 from modecomb_viz.evaluation.program import program_of
 from modecomb_viz.evaluation.settings import arithmetic
 from modecomb_viz.hypercube import sample_coefficients
@@ -28,7 +28,7 @@ def problem(case, points=5, dtype=torch.float64):
 
 
 @pytest.mark.parametrize("case", SMALL, ids=lambda case: case.name)
-@pytest.mark.parametrize("strategy", ["loop", "vmap", "module"])
+@pytest.mark.parametrize("strategy", list(STRATEGIES))
 def test_many_at_once_equal_one_by_one(case, strategy):
     model, stacked, split = problem(case)
     got = evaluate(model, stacked, split, ("loss", "accuracy", "logits"), strategy=strategy)
@@ -51,13 +51,13 @@ def test_the_deviation_of_the_loss_is_that_over_examples():
     torch.testing.assert_close(got["example_loss"].double(), losses.double(), rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("strategy", ["loop", "vmap"])
+@pytest.mark.parametrize("strategy", ["loop", "vmap", "graphs"])
 @pytest.mark.parametrize("case", SMALL, ids=lambda case: case.name)
 def test_chunking_does_not_matter(case, strategy):
     model, stacked, split = problem(case, dtype=torch.float32)
     whole = evaluate(model, stacked, split, strategy=strategy)
     one = {name: tensor[0] for name, tensor in stacked.items()}
-    least = next(m for m in range(2000, 10**8, 2000) if fits(model, one, split, m))
+    least = next(m for m in range(2000, 10**8, 2000) if fits(model, one, split, m, strategy))
     plan = make_plan(model, one, split, strategy=strategy, max_memory=least)
     assert (plan.points, plan.examples) < (1, 11)
     pieces = evaluate(model, stacked, split, strategy=strategy, max_memory=least)
@@ -65,9 +65,9 @@ def test_chunking_does_not_matter(case, strategy):
     assert torch.equal(pieces["accuracy"], whole["accuracy"])
 
 
-def fits(model, params, split, memory):
+def fits(model, params, split, memory, strategy):
     try:
-        make_plan(model, params, split, max_memory=memory)
+        make_plan(model, params, split, strategy=strategy, max_memory=memory)
     except ValueError:
         return False
     return True
@@ -122,7 +122,7 @@ def test_nothing_is_changed(digits):
     [
         ({"quantities": ("los",)}, ["los", "loss, accuracy, loss_deviation, example_loss, logits"]),
         ({"device": "gpu"}, ["'gpu'", "'cpu', 'cuda'"]),
-        ({"strategy": "magic"}, ["'loop', 'vmap', 'module'", "'magic'"]),
+        ({"strategy": "magic"}, ["'loop', 'vmap', 'graphs', 'module'", "'magic'"]),
         ({"max_memory": 10}, ["max_memory = 10 bytes", "which needs"]),
     ],
 )
@@ -211,17 +211,19 @@ def test_reduced_precision_on_a_gpu_states_its_error(precision):
     assert json.loads(rounded.attrs["precision_error"])["loss"] <= abs(rounded.loss - exact.loss).max() * (1 + 1e-6)
 
 
-def test_the_faster_strategy_is_measured_once(digits, monkeypatch):
+def test_the_fastest_strategy_is_measured_once(digits, monkeypatch):
     model, x = digits.model, digits.test.x
     program = program_of(model, x)
     measured = []
-    times = {"loop": 2.0, "vmap": 1.0}
+    times = {"loop": 3.0, "vmap": 1.0, "graphs": 2.0}
     monkeypatch.setattr(
         plans, "_seconds", lambda works, device: measured.append({k: w() for k, w in works.items()}) or times
     )
     program.schedules.clear()
-    assert [faster_strategy(program, digits.params["A"], x) for _ in range(2)] == ["vmap"] * 2
+    assert [fastest_strategy(program, digits.params["A"], x) for _ in range(2)] == ["vmap"] * 2
     assert len(measured) == 1
     with torch.no_grad():
-        torch.testing.assert_close(measured[0]["vmap"][3], functional_call(model, digits.params["A"], (x[:256],)))
+        expected = functional_call(model, digits.params["A"], (x[:256],))
+    for strategy in times:
+        torch.testing.assert_close(measured[0][strategy][3], expected)
     program.schedules.clear()

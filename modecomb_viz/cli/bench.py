@@ -23,7 +23,7 @@ def measure(
     Example: modecomb bench --json bench.json
     """
     from modecomb_viz.bench import as_table, run_bench
-    from modecomb_viz.results import check_path
+    from modecomb_viz.results import check_path, write_whole
 
     if json_path is not None:
         check_path(json_path, ".json")
@@ -32,4 +32,5 @@ def measure(
         figures = run_bench(resolution, only=only, on_work=lambda name: status.update(f"measuring {name}"))
     Console(width=None if sys.stdout.isatty() else 160).print(as_table(figures))
     if json_path is not None:
-        json_path.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+        text = json.dumps(figures, indent=2) + "\n"
+        write_whole(json_path, lambda file: file.write_text(text, encoding="utf-8"))

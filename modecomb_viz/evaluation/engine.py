@@ -1,6 +1,6 @@
 """Runs the networks of a family over a split, in bounded memory and in small steps."""
 
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
@@ -15,6 +15,7 @@ from modecomb_viz.evaluation.measures import Totals
 from modecomb_viz.evaluation.partitions import Partitions, partitions_of
 from modecomb_viz.evaluation.plans import Plan
 from modecomb_viz.evaluation.program import program_of
+from modecomb_viz.evaluation.replays import Replays
 from modecomb_viz.evaluation.schedule import Group, Need, Schedule, make_schedule
 from modecomb_viz.evaluation.settings import arithmetic
 from modecomb_viz.hypercube import Points
@@ -64,6 +65,8 @@ class Engine:
     plan: Plan
     _constant: dict[int, dict[str, Any]] = field(default_factory=dict, repr=False)
     _constant_of: Schedule | None = field(default=None, repr=False)
+    _replays: Replays = field(default_factory=Replays, repr=False)
+    _replays_of: Schedule | None = field(default=None, repr=False)
 
     def steps(self, coordinates: Tensor, quantities: Sequence[str]) -> Generator[float, None, dict[str, Tensor]]:
         """Evaluate the networks at the coordinates; yields the share that is done after every chunk of work."""
@@ -124,8 +127,8 @@ class Engine:
 
     @property
     def _room(self) -> int:
-        """Bytes for results that wait: of all points, and under vmap as much for those of the points at once."""
-        return int(_OF_KEPT * self.plan.memory) // (2 if self.plan.strategy == "vmap" else 1)
+        """Bytes for results that wait: of all points, and as much for those of the points at once or of graphs."""
+        return int(_OF_KEPT * self.plan.memory) // (1 if self.plan.strategy == "loop" else 2)
 
     def _blocks(self, schedule: Schedule) -> list[list[_Chunk]]:
         """The chunks of examples, in blocks whose results that wait for other groups fit into their share of memory."""
@@ -154,6 +157,7 @@ class Engine:
     ) -> Iterator[float]:
         """Point after point, in an order in which neighbours share as much as they can; only what changes is run."""
         ids = [partitions.ids[group.partition] for group in schedule.groups]
+        call = self._caller(schedule)
         current: list[int | None] = [None] * len(ids)
         made: dict[str, Any] = {}
         gatherer = _Gatherer(self.split.y, totals, min(_GATHERED, int(_OF_GATHERED * self.plan.memory)))
@@ -161,13 +165,22 @@ class Engine:
             changed = [i for i in range(len(ids)) if current[i] != ids[i][p]]
             for i in changed:
                 current[i] = ids[i][p]
-                _make(schedule.groups[i], points, p, made)
+                _make(schedule.groups[i], points, p, made, call)
             for n, chunk in enumerate(block):
                 for i in changed:
-                    _run(schedule.groups[i], chunk, made)
+                    _run(schedule.groups[i], chunk, made, call)
                 gatherer.take(first + p, chunk.start, chunk.values[schedule.output])
                 yield (done + (n + 1) / len(block)) / len(points)
         gatherer.flush()
+
+    def _caller(self, schedule: Schedule) -> "_Call":
+        """How graphs of operations are run: as they are, or replayed; what was captured is kept for one schedule."""
+        if self.plan.strategy != "graphs":
+            return lambda graph, *given: graph(*given)
+        if self._replays_of is not schedule:
+            self._replays.clear()
+        self._replays_of = schedule
+        return self._replays
 
     def _stacked(
         self,
@@ -295,17 +308,21 @@ def _needed(points: Points, need: Need, index: Any) -> Tensor:
     return share.reshape(need.shape if isinstance(index, int) else (len(index), *need.shape))
 
 
-def _make(group: Group, points: Points, p: int, made: dict[str, Any]):
+_Call = Callable[..., Any]
+
+
+def _make(group: Group, points: Points, p: int, made: dict[str, Any], call: _Call):
     """What a group makes of the weights of a point."""
     if group.partition or not all(name in made for name in group.makes):
         needs = [_needed(points, need, p) for need in group.needs]
-        made.update(zip(group.makes, group.make(*needs, *(made[name] for name in group.made_from)), strict=True))
+        read = (made[name] for name in group.made_from)
+        made.update(zip(group.makes, call(group.make, *needs, *read), strict=True))
 
 
-def _run(group: Group, chunk: _Chunk, made: Mapping[str, Any]):
+def _run(group: Group, chunk: _Chunk, made: Mapping[str, Any], call: _Call):
     """What a group gives on a chunk of examples; what no weight enters is there from before."""
     values = chunk.values
     if not group.gives or (group.partition == 0 and all(name in values for name in group.gives)):
         return
     entering = (values[name] if name in values else made[name] for name in group.run_from)
-    values.update(zip(group.gives, group.run(chunk.x, len(chunk.y), *entering), strict=True))
+    values.update(zip(group.gives, call(group.run, chunk.x, len(chunk.y), *entering), strict=True))

@@ -14,14 +14,16 @@ from torch.fx import GraphModule
 
 from modecomb_viz.data import Split
 from modecomb_viz.evaluation.program import Program, Unrecordable, program_of
+from modecomb_viz.evaluation.replays import Replays, Uncapturable
 from modecomb_viz.permutation import Params
 
-__all__ = ["STRATEGIES", "Plan", "check_plan", "default_memory", "faster_strategy", "make_plan"]
+__all__ = ["STRATEGIES", "Plan", "check_plan", "default_memory", "fastest_strategy", "make_plan"]
 
 #: How points are evaluated, by name.
 STRATEGIES: dict[str, str] = {
     "loop": "one network after another; what points share is computed once",
     "vmap": "stacked into batched kernels; what points share is computed once",
+    "graphs": "as the loop, with what a GPU runs in between launched as CUDA graphs",
     "module": "one network after another, by the module itself; for networks that cannot be recorded",
 }
 
@@ -103,9 +105,10 @@ def make_plan(
     """Choose how to cut an evaluation so that what is held at once stays below ``max_memory`` bytes.
 
     Half of it is for three copies of the weights (the coefficients, the combined weights, a temporary) and three of the
-    largest activation, the other half for results and descriptions that wait for their use. The default strategy is the
-    loop on a CPU, where stacking gains nothing; on a GPU the faster of loop and vmap. On a CPU the number of examples
-    at once is the fastest of a few. Both are measured once per network, shape and number of threads.
+    largest activation, twice as many where graphs have memory of their own; the other half for results and descriptions
+    that wait for their use. The default strategy is the loop on a CPU, where neither stacking nor graphs gain anything;
+    on a GPU the fastest of loop, vmap and graphs. On a CPU the number of examples at once is the fastest of a few. Both
+    are measured once per network, shape and number of threads.
 
     Args:
         strategy, points, examples: force a choice; all three replay a recorded plan.
@@ -118,14 +121,17 @@ def make_plan(
     device = split.x.device
     check_plan({"strategy": strategy, "points": points, "examples": examples})
     program = _program(model, split.x)
-    if program is None and strategy == "vmap":
-        raise ValueError(f"{type(model).__name__} cannot be recorded, so strategy 'vmap' is not for it. Use 'module'.")
+    if program is None and strategy in ("vmap", "graphs"):
+        raise ValueError(
+            f"{type(model).__name__} cannot be recorded, so strategy {strategy!r} is not for it. Use 'module'."
+        )
     if program is None:
         strategy = "module"
-    strategy = strategy or ("loop" if device.type == "cpu" else faster_strategy(program, params, split.x))
+    strategy = strategy or ("loop" if device.type == "cpu" else fastest_strategy(program, params, split.x))
     memory = max_memory or default_memory(device)
-    weights = 3 * sum(tensor.numel() * tensor.element_size() for tensor in params.values())
-    per_example = 3 * (program.bytes_per_example if program else _most_bytes(model, params, split.x))
+    copies = 6 if strategy == "graphs" else 3
+    weights = copies * sum(tensor.numel() * tensor.element_size() for tensor in params.values())
+    per_example = copies * (program.bytes_per_example if program else _most_bytes(model, params, split.x))
     half, least = memory // 2, weights + per_example
     if half < least:
         raise ValueError(
@@ -135,7 +141,7 @@ def make_plan(
     if examples is None:
         examples = most
         if device.type == "cpu":
-            examples = _fastest(program, params, split.x, most, per_example // 3)
+            examples = _fastest(program, params, split.x, most, per_example // copies)
         elif strategy == "vmap":
             examples = min(most, _MOST_EXAMPLES)
     if points is None:
@@ -172,8 +178,11 @@ def _fastest(program: Program | None, params: Params, x: Tensor, most: int, byte
     return program.schedules[key]
 
 
-def faster_strategy(program: Program, params: Params, x: Tensor) -> str:
-    """The faster of loop and vmap for a few points on a few examples; measured once."""
+def fastest_strategy(program: Program, params: Params, x: Tensor) -> str:
+    """The fastest of loop, vmap and graphs for a few points on a few examples; measured once.
+
+    A network that cannot be captured has no graphs.
+    """
     key = ("strategy", x.device, torch.get_num_threads())
     if key not in program.schedules:
         run, some = GraphModule(program.module, program.graph), x[:_MEASURED_EXAMPLES]
@@ -181,14 +190,18 @@ def faster_strategy(program: Program, params: Params, x: Tensor) -> str:
         stacked = [tensor.expand(_MEASURED_POINTS, *tensor.shape).clone() for tensor in weights]
         dims = (*[0] * len(stacked), None, None)
 
-        def loop():
-            for _ in range(_MEASURED_POINTS):
-                run(*weights, some, len(some))
-
+        replays = Replays()
+        works = {
+            "loop": lambda: [run(*weights, some, len(some)) for _ in range(_MEASURED_POINTS)],
+            "vmap": lambda: vmap(run, in_dims=dims)(*stacked, some, len(some)),
+            "graphs": lambda: [replays(run, *weights, some, len(some)) for _ in range(_MEASURED_POINTS)],
+        }
         with torch.inference_mode():
-            times = _seconds(
-                {"loop": loop, "vmap": lambda: vmap(run, in_dims=dims)(*stacked, some, len(some))}, x.device
-            )
+            try:
+                works["graphs"]()
+            except Uncapturable:
+                del works["graphs"]
+            times = _seconds(works, x.device)
         program.schedules[key] = min(times, key=times.__getitem__)
     return program.schedules[key]
 

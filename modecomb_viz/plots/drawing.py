@@ -9,10 +9,13 @@ from modecomb_viz.figures.base import check_shown
 from modecomb_viz.figures.looks import axis_label
 from modecomb_viz.results import recipe
 
-__all__ = ["SIZE", "WIDE", "check_plot", "load_backend", "over_strengths"]
+__all__ = ["SIZE", "TOP_LEGEND", "WIDE", "check_plot", "load_backend", "over_strengths"]
 
 SIZE = {"width": 480, "height": 360}
 WIDE = {"width": 640, "height": 360}
+
+#: A legend above the frame; with a margin it would reach into it.
+TOP_LEGEND = {"legend_position": "top", "legend_opts": {"margin": 0, "spacing": 12}}
 
 
 def load_backend():

@@ -7,7 +7,7 @@ import xarray as xr
 
 from modecomb_viz.figures.layers import layer_table, most_moving
 from modecomb_viz.figures.looks import HIGHLIGHTS, UNITS, quantity_label, shortened
-from modecomb_viz.plots.drawing import SIZE, check_plot, over_strengths
+from modecomb_viz.plots.drawing import SIZE, TOP_LEGEND, check_plot, over_strengths
 from modecomb_viz.results import recipe
 
 __all__ = ["plot_layers"]
@@ -46,7 +46,7 @@ def _curves(dataset: xr.Dataset, quantity: str, split: str, chosen: list[str], b
     for name, color in zip(chosen, HIGHLIGHTS, strict=False):
         curve = hv.Curve((t, table[name]), axis, value, label=shortened(name))
         layers.append(curve.opts(color=color, line_width=2.5, tools=["hover"]))
-    return hv.Overlay(layers).opts(legend_position="top", legend_cols=2, show_grid=True, width=_WIDTH, height=460)
+    return hv.Overlay(layers).opts(legend_cols=2, show_grid=True, width=_WIDTH, height=460, **TOP_LEGEND)
 
 
 def _rows(table: pd.DataFrame) -> tuple[np.ndarray, list[tuple[float, str]], tuple[float, float]]:
@@ -74,7 +74,7 @@ def _changes(table: pd.DataFrame, quantity: str, split: str, size: dict[str, int
         change.opts(color="#0072B2", size=8, tools=["hover"]),
         barrier.opts(color="#E69F00", size=8, marker="diamond", tools=["hover"]),
     ]
-    looks = {"legend_position": "top", "show_grid": True, "xlabel": value.label, "ylabel": "layer"}
+    looks = {**TOP_LEGEND, "show_grid": True, "xlabel": value.label, "ylabel": "layer"}
     return hv.Overlay(shown).opts(yticks=ticks, ylim=view, **looks, **size)
 
 

@@ -10,7 +10,7 @@ from modecomb_viz.figures.looks import COLORS, NAN_COLOR, number, shortened
 from modecomb_viz.figures.points import KINDS, point_table
 from modecomb_viz.figures.scales import position, position_label, position_ticks, span
 from modecomb_viz.figures.search import BETWEEN, coefficient_range, coefficient_title, trace_span, trace_values
-from modecomb_viz.plots.drawing import SIZE, WIDE, check_plot, over_strengths
+from modecomb_viz.plots.drawing import SIZE, TOP_LEGEND, WIDE, check_plot, over_strengths
 from modecomb_viz.results import recipe
 
 __all__ = ["plot_points", "plot_search"]
@@ -56,8 +56,7 @@ def _values(dataset: xr.Dataset, quantity: str, split: str, within: tuple[float,
         crosses = hv.Points(lost, axes, ["point"], label="not a number")
         layers.append(crosses.opts(marker="x", color=NAN_COLOR, size=10, tools=["hover"]))
     options = {"xticks": list(position_ticks(*within, quantity).items()), "xlim": within, "xlabel": label}
-    legend = {"legend_position": "top", "legend_cols": 3, "legend_opts": {"spacing": 12}}
-    return hv.Overlay(layers).opts(show_grid=True, width=620, **legend, **options, **rows)
+    return hv.Overlay(layers).opts(show_grid=True, width=620, legend_cols=3, **TOP_LEGEND, **options, **rows)
 
 
 def _distances(dataset: xr.Dataset, quantity: str, split: str) -> hv.Segments:
@@ -103,8 +102,7 @@ def _trace(dataset: xr.Dataset, quantity: str, split: str, within: tuple[float, 
             line = hv.Curve(columns, axes[0], [axes[1], "value"], label=names[name])
             layers.append(line.opts(color="#333333", line_dash=dash, line_width=2, tools=["hover"]))
     options = {"yticks": list(position_ticks(*within, quantity).items()), "ylim": within, "ylabel": label}
-    legend = {"legend_position": "top", "legend_cols": 2, "legend_opts": {"spacing": 12}}
-    return hv.Overlay(layers).opts(show_grid=True, **legend, **options, **WIDE)
+    return hv.Overlay(layers).opts(show_grid=True, legend_cols=2, **TOP_LEGEND, **options, **WIDE)
 
 
 def _coefficients(dataset: xr.Dataset) -> hv.Image:

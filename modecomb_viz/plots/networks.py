@@ -21,7 +21,7 @@ from modecomb_viz.figures.similarity import (
     turned,
 )
 from modecomb_viz.figures.transitivity import LANES, barrier_label, kind_label, routes
-from modecomb_viz.plots.drawing import SIZE, WIDE, check_plot, load_backend, over_strengths
+from modecomb_viz.plots.drawing import SIZE, TOP_LEGEND, WIDE, check_plot, load_backend, over_strengths
 
 __all__ = ["plot_similarity", "plot_transitivity"]
 
@@ -63,7 +63,7 @@ def _barriers(table: pd.DataFrame, pairs: list[str], label: str) -> hv.Overlay:
         crosses = hv.Points(lost.assign(x=0.97 * high), [("x", label), "row"], ["pair", "route"], label="not a number")
         layers.append(crosses.opts(marker="x", color=NAN_COLOR, size=10, tools=["hover"]))
     ticks = [(at, text) for at, text in compressed_ticks(-0.01, high).items()]
-    options = {"xticks": ticks, "xlim": (-0.04 * high, high), "legend_position": "top"}
+    options = {"xticks": ticks, "xlim": (-0.04 * high, high), **TOP_LEGEND}
     return hv.Overlay(layers).opts(show_grid=True, xlabel=label, **_rows(pairs), **options, width=WIDE["width"])
 
 
@@ -185,8 +185,7 @@ def _ensemble(dataset: xr.Dataset, quantity: str, split: str) -> hv.Overlay:
         color = COLORS.get(name, COLORS["draws"])
         line = hv.Curve((ends, [y, y]), k, value, label=f"{name} {number(y)}")
         layers.append(line.opts(color=color, line_dash="dashed" if name == "B" else "solid", line_width=2))
-    legend = {"legend_position": "top", "legend_cols": 2}
-    return hv.Overlay(layers).opts(show_grid=True, width=400, height=440, **legend)
+    return hv.Overlay(layers).opts(show_grid=True, width=400, height=440, legend_cols=2, **TOP_LEGEND)
 
 
 def _table(dataset: xr.Dataset, split: str) -> hv.Table:

@@ -32,7 +32,9 @@ def plot_plane(dataset: xr.Dataset, *, quantity: str = "loss", split: str = "tes
             clabel=value.label, title=estimate_note(plane, quantity, split), **SIZE,
         )  # fmt: skip
         points = hv.Points((plane.mark_u.values, plane.mark_v.values)).opts(color="white", line_color="black", size=9)
-        labels = hv.Labels(_label_places(plane)).opts(text_color="white", text_font_size="13px")
+        labels = hv.Labels(_label_places(plane)).opts(
+            text_color="white", text_font_size="13px", background_fill_color="black", background_fill_alpha=0.65
+        )
         return image * points * labels
 
     return over_strengths(dataset, draw)
