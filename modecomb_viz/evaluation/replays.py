@@ -7,6 +7,7 @@ gives is copied out (see "CUDA Graphs" in PyTorch's notes on CUDA semantics).
 
 import operator
 from collections.abc import Callable, Hashable, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -62,9 +63,8 @@ class _Captured:
             for value, use in zip(given, read, strict=True)
         ]
         self._copied = [i for i, use in enumerate(read) if use and isinstance(given[i], Tensor)]
-        devices = {self._inputs[i].device for i in self._copied}
-        on_gpu = any(device.type == "cuda" for device in devices)
-        capture = _capture if on_gpu else _run_again
+        gpus = [self._inputs[i].device for i in self._copied if self._inputs[i].device.type == "cuda"]
+        capture = partial(_capture, device=gpus[0]) if gpus else _run_again
         self._given, self._replay = capture(lambda: _listed(graph(*self._inputs)), pool)
         self._alone = not _gives_several(graph)
 
@@ -76,8 +76,21 @@ class _Captured:
         return made[0] if self._alone else made
 
 
-def _capture(run: Callable[[], list[Any]], pool: list[Any]) -> tuple[list[Any], Callable[[], None]]:
-    """Capture on the current GPU; all that share a list of pools share memory for what is between."""
+def _capture(
+    run: Callable[[], list[Any]], pool: list[Any], device: torch.device
+) -> tuple[list[Any], Callable[[], None]]:
+    """Capture on a GPU; all that share a list of pools share memory for what is between."""
+    with torch.cuda.device(device):
+        given, graph = _captured_on_current(run, pool)
+
+    def replay():
+        with torch.cuda.device(device):
+            graph.replay()
+
+    return given, replay
+
+
+def _captured_on_current(run: Callable[[], list[Any]], pool: list[Any]) -> tuple[list[Any], torch.cuda.CUDAGraph]:
     stream, graph = torch.cuda.Stream(), torch.cuda.CUDAGraph()
     try:
         stream.wait_stream(torch.cuda.current_stream())
@@ -91,7 +104,7 @@ def _capture(run: Callable[[], list[Any]], pool: list[Any]) -> tuple[list[Any], 
         raise Uncapturable(f"its operations cannot be captured as a CUDA graph: {error}") from error
     if not pool:
         pool.append(graph.pool())
-    return given, graph.replay
+    return given, graph
 
 
 def _run_again(run: Callable[[], list[Any]], pool: list[Any]) -> tuple[list[Any], Callable[[], None]]:
