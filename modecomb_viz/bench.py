@@ -231,7 +231,7 @@ class _Memory:
         return int(line.split()[1]) * 1024
 
 
-def _measure(name: str, work: Work, sweep: Sweep, device: torch.device, rate: float) -> dict[str, Any]:
+def _measure(name: str, work: Work, sweep: Sweep, device: torch.device) -> dict[str, Any]:
     modes = work.modes()
     points = sweep.resolution**2 if isinstance(sweep, PlaneSweep) else sweep.n
     plain, examples = PlainLoop(modes, device), len(modes.test.y)
@@ -239,11 +239,12 @@ def _measure(name: str, work: Work, sweep: Sweep, device: torch.device, rate: fl
         batch: plain.seconds(partial(plain.in_memory, batch)) for batch in dict.fromkeys((*work.batches, examples))
     }
     run_engine(replace(sweep, resolution=3) if isinstance(sweep, PlaneSweep) else replace(sweep, n=4), modes)
-    memory = _Memory(device)
+    before, memory = matmul_rate(device), _Memory(device)
     run = run_engine(sweep, modes)
-    peak = memory.peak()
-    best = min(loops, key=loops.__getitem__)
-    for batch in {best, examples}:  # before and after: the speed of a machine drifts
+    peak, best = memory.peak(), min(loops, key=loops.__getitem__)
+    # before and after: the speed of a machine drifts
+    rate = (before + matmul_rate(device)) / 2
+    for batch in {best, examples}:
         loops[batch] = (loops[batch] + plain.seconds(partial(plain.in_memory, batch))) / 2
     compared = _against_exact(run.result, sweep, modes) if "loss_error" in run.result else {}
     flops = _flops(plain.model, plain.ends[0], plain.split.x) * points
@@ -257,6 +258,7 @@ def _measure(name: str, work: Work, sweep: Sweep, device: torch.device, rate: fl
         "engine_seconds": run.whole,
         "ratio": loops[best] * points / run.whole,
         "ratio_to_whole_batch": loops[examples] * points / run.whole,
+        "matmul_gflops": rate / 1e9,
         "share_of_matmul_rate": flops / run.whole / rate,
         "first_picture_seconds": run.first,
         "longest_step_seconds": run.longest,
@@ -279,12 +281,13 @@ def run_bench(
         on_work: called with every name before it is measured.
 
     Returns:
-        ``{"device", "torch", "threads", "matmul_gflops", "rows": [...]}``; a row holds seconds of the plain loop (at
-        its best batch and at each), of the same through a DataLoader and of the engine, their ratio, the share of the
-        matrix-multiply rate that the plain loop's arithmetic in the engine's time would be, seconds to the first
-        picture and of the longest step, after which work can be cancelled, and peak memory above the loaded data. An
-        estimated map has ``estimate_…`` beside: its share of evaluated points, its largest error relative to the range
-        of the exact map, and the share of points within two standard errors.
+        ``{"device", "torch", "threads", "matmul_gflops", "rows": [...]}``, where the rate is the median of the rows; a
+        row holds seconds of the plain loop (at its best batch and at each), of the same through a DataLoader and of the
+        engine, their ratio, the rate of matrix multiplication beside it, the share of that rate that the plain loop's
+        arithmetic in the engine's time would be, seconds to the first picture and of the longest step, after which work
+        can be cancelled, and peak memory above the loaded data. An estimated map has ``estimate_…`` beside: its share
+        of evaluated points, its largest error relative to the range of the exact map, and the share of points within
+        two standard errors.
 
     Raises:
         ValueError: when no work has such a name.
@@ -294,18 +297,17 @@ def run_bench(
     chosen = {name: work for name, work in matching.items() if not work.on_demand} or matching
     if not chosen:
         raise ValueError(f"no work is called '{only}'. There are: {'; '.join(WORKS)}.")
-    rate = matmul_rate(target)
     for name, work in chosen.items():
         on_work(name)
         sweep = replace(work.sweep, device=str(target))
         if resolution is not None:
             sweep = replace(sweep, **{"resolution" if isinstance(sweep, PlaneSweep) else "n": resolution})
-        rows.append(_measure(name, work, sweep, target, rate))
+        rows.append(_measure(name, work, sweep, target))
     return {
         "device": torch.cuda.get_device_name(target) if target.type == "cuda" else platform.machine(),
         "torch": torch.__version__,
         "threads": torch.get_num_threads(),
-        "matmul_gflops": rate / 1e9,
+        "matmul_gflops": median(row["matmul_gflops"] for row in rows),
         "rows": rows,
     }
 
