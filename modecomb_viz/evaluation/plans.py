@@ -33,8 +33,11 @@ CACHE_SIZE = 2**20
 #: Chunks of examples that are measured, relative to what the caches keep.
 _CANDIDATES = (0.25, 1.0, 4.0)
 
-#: Rounds of the measurement; times that differ by less than this factor are alike, and more examples at once are taken.
-_ROUNDS, _ALIKE = 3, 1.05
+#: Least and most rounds of the measurement, and seconds after which there are no more.
+_ROUNDS, _PATIENCE = (3, 20), 0.04
+
+#: Times that differ by less than this factor are alike, and more examples at once are taken.
+_ALIKE = 1.1
 
 #: Points and examples on which strategies are compared.
 _MEASURED_POINTS, _MEASURED_EXAMPLES = 8, 256
@@ -209,7 +212,11 @@ def fastest_strategy(program: Program, params: Params, x: Tensor) -> str:
 def _seconds(works: Mapping[Any, Callable[[], Any]], device: torch.device) -> dict[Any, float]:
     """The shortest of a few runs of each, taken in turns after one to warm up; the device's queue included."""
     times = dict.fromkeys(works, math.inf)
-    for round_ in range(1 + _ROUNDS):
+    least, most = _ROUNDS
+    begun = time.perf_counter()
+    for round_ in range(1 + most):
+        if round_ > least and time.perf_counter() - begun > _PATIENCE:
+            break
         for n, work in works.items():
             start = time.perf_counter()
             work()
