@@ -6,7 +6,6 @@ final picture. The server is warm, as ``make explore`` starts it. Everything run
 """
 
 import json
-import shutil
 import statistics
 import subprocess
 import sys
@@ -17,9 +16,10 @@ from pathlib import Path
 from playwright.sync_api import Page, sync_playwright
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "ui"))
-from conftest import BROWSERS, DEEP, FLAGS, ROOT, Server, free_port, wait_until_served
+from conftest import DEEP, ROOT, Server, free_port, wait_until_served
 
 from modecomb_viz.checkpoints import catalogue
+from modecomb_viz.export.browser import FLAGS, find_chromium
 
 #: Watches the map from inside the page, so that no round trip to this process is measured. The elements are looked up
 #: once and few pixels are read, since the watching itself takes time from what is watched.
@@ -84,9 +84,7 @@ def measure(moves: int) -> dict[str, object]:
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
         server = start_server(Path(folder) / "log")
         try:
-            browser = playwright.chromium.launch(
-                executable_path=next(filter(None, map(shutil.which, BROWSERS)), None), args=FLAGS
-            )
+            browser = playwright.chromium.launch(executable_path=find_chromium(), args=["--no-sandbox", *FLAGS])
             maps = {}
             for name in ("digits-mlp", *(n for n in catalogue() if n != "digits-mlp")):
                 page = browser.new_page(viewport={"width": 1280, "height": 800})
