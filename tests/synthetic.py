@@ -12,6 +12,11 @@ REFERENCES = ["A", "B", "midpoint", "naive midpoint"]
 SPLITS = ["test", "train"]
 
 
+def at(dataset, strength=0.0):
+    """The result at one strength, without the dimension."""
+    return dataset.sel(strength=strength, drop=True)
+
+
 def _finish(dataset, sweep, attributes=None, **settings):
     common = {"a": "A", "b": "B", "alignment": "weight_matching", "perturbation": "shuffle", "strength": STRENGTHS}
     recipe = {"sweep": sweep, "modes": "synthetic <i>", **common, **settings}

@@ -8,6 +8,7 @@ import pytest
 import synthetic
 from bokeh.plotting import figure
 from explained import explains
+from synthetic import at
 
 import modecomb_viz as mc
 from modecomb_viz import plots
@@ -107,10 +108,6 @@ def test_bad_arguments_are_explained(name):
         plot(other)
     with explains("no 'recipe' attribute", "sweep_plane"):
         plot(dataset.drop_attrs())
-
-
-def at(dataset, strength=0.0):
-    return dataset.sel(strength=strength, drop=True)
 
 
 def test_a_slider_names_the_segment_at_every_strength():

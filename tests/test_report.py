@@ -13,6 +13,7 @@ import synthetic
 import xarray as xr
 from bokeh.models import Range1d
 from explained import explains
+from synthetic import at
 
 import modecomb_viz as mc
 from modecomb_viz.cli import app
@@ -33,10 +34,6 @@ def sections(html):
 def retold(dataset, **settings):
     """The dataset as if it came from another recipe."""
     return dataset.assign_attrs(recipe=json.dumps(mc.recipe(dataset) | settings))
-
-
-def at(dataset, strength=0.0):
-    return dataset.sel(strength=strength, drop=True)
 
 
 @pytest.fixture(scope="module")

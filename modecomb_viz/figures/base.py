@@ -11,10 +11,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import xarray as xr
 from bokeh.model import Model
-from bokeh.models import ColumnDataSource, FixedTicker, LayoutDOM, Legend, LegendItem, Range1d
+from bokeh.models import Axis, ColumnDataSource, FixedTicker, LayoutDOM, Legend, LegendItem, Range1d
 from bokeh.plotting import figure
 
 from modecomb_viz.figures.looks import FONT, HEIGHT, shortened
+from modecomb_viz.figures.scales import position_label, position_ticks
 
 __all__ = [
     "Figure",
@@ -22,6 +23,7 @@ __all__ = [
     "Panels",
     "Property",
     "add_legend",
+    "axis_properties",
     "check_shown",
     "make_figure",
     "make_rows",
@@ -171,6 +173,16 @@ def row_properties(figures: Sequence[figure], names: Sequence[str], least: int) 
 def rows_height(least: int, rows: int) -> int:
     """Pixels that so many rows need."""
     return min(max(least, 120 + 18 * rows), 2400)
+
+
+def axis_properties(axis: Axis, within: tuple[float, float], quantity: str, split: str) -> list[Property]:
+    """Labels of an axis of positions (see :mod:`.scales`) between two of them."""
+    marks = position_ticks(*within, quantity)
+    return [
+        Property(axis.ticker, "ticks", list(marks)),
+        Property(axis, "major_label_overrides", marks),
+        Property(axis, "axis_label", position_label(quantity, split)),
+    ]
 
 
 def range_properties(view: Range1d, low: float, high: float) -> list[Property]:

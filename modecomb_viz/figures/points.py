@@ -13,13 +13,14 @@ from modecomb_viz.figures.base import (
     Frame,
     Property,
     add_legend,
+    axis_properties,
     check_shown,
     make_rows,
     range_properties,
     row_properties,
 )
 from modecomb_viz.figures.looks import COLORS, HEIGHT, NAN_COLOR
-from modecomb_viz.figures.scales import position, position_label, position_ticks, span
+from modecomb_viz.figures.scales import position, span
 
 __all__ = ["KINDS", "Kind", "PointsFigure", "point_table"]
 
@@ -134,17 +135,13 @@ class PointsFigure(Figure):
         table["y"] = -np.arange(len(table), dtype=float)
         finite, worse = np.isfinite(table.value), float(table.worse[0])
         missing = table[~finite].assign(x=high - 0.03 * (high - low))
-        marks = position_ticks(low, high, quantity)
-        axis = self.figure.xaxis[0]
         properties = (
             *row_properties((self.figure, self._far), table.point.tolist(), self._height),
             *range_properties(self.figure.x_range, low, high),
             *range_properties(self._far.x_range, 0, 1.06 * max(table.midpoint_distance.max(), 0.5)),
             Property(self._worse, "location", worse),
             Property(self._worse, "visible", bool(np.isfinite(worse))),
-            Property(axis.ticker, "ticks", list(marks)),
-            Property(axis, "major_label_overrides", marks),
-            Property(axis, "axis_label", position_label(quantity, split)),
+            *axis_properties(self.figure.xaxis[0], (low, high), quantity, split),
             Property(self._far.xaxis[0], "axis_label", f"from the midpoint [{dataset.midpoint_distance.units}]"),
             Property(self.figure.title, "text", _title(int((~finite).sum()))),
         )

@@ -6,9 +6,17 @@ import numpy as np
 import xarray as xr
 from bokeh.models import ColumnDataSource, FixedTicker, HoverTool
 
-from modecomb_viz.figures.base import Figure, Frame, Property, check_shown, make_figure, range_properties
+from modecomb_viz.figures.base import (
+    Figure,
+    Frame,
+    Property,
+    axis_properties,
+    check_shown,
+    make_figure,
+    range_properties,
+)
 from modecomb_viz.figures.looks import COLORS, number
-from modecomb_viz.figures.scales import position, position_label, position_ticks, span
+from modecomb_viz.figures.scales import position, span
 
 __all__ = ["SamplesFigure", "axis_span"]
 
@@ -77,13 +85,9 @@ class SamplesFigure(Figure):
             "dots": _dots(positions, values),
             "lines": _lines(dataset, quantity, split, (low + high) / 2),
         }
-        marks = position_ticks(low, high, quantity)
-        axis = self.figure.xaxis[0]
         properties = (
             *range_properties(self.figure.x_range, low, high),
-            Property(axis.ticker, "ticks", list(marks)),
-            Property(axis, "major_label_overrides", marks),
-            Property(axis, "axis_label", position_label(quantity, split)),
+            *axis_properties(self.figure.xaxis[0], (low, high), quantity, split),
             Property(self.figure.title, "text", _title(values)),
         )
         return Frame(columns, properties)

@@ -12,6 +12,7 @@ from modecomb_viz.figures.base import (
     Panels,
     Property,
     add_legend,
+    axis_properties,
     check_shown,
     make_figure,
     range_properties,
@@ -20,7 +21,7 @@ from modecomb_viz.figures.base import (
 )
 from modecomb_viz.figures.looks import COLORS, HEIGHT, NAN_COLOR, number
 from modecomb_viz.figures.maps import make_color_bar
-from modecomb_viz.figures.scales import position, position_label, position_ticks, span
+from modecomb_viz.figures.scales import position, span
 from modecomb_viz.results import recipe
 
 __all__ = ["BETWEEN", "SearchFigure", "coefficient_range", "coefficient_title", "trace_span", "trace_values"]
@@ -105,16 +106,13 @@ class _Trace(Figure):
             "searched": "training examples searched",
             **{name: f"{name} {number(curves[name].item())}" for name in ("A", "B")},
         }
-        marks, edge = position_ticks(low, high, quantity), max(0.02 * float(steps[-1]), 0.1)
-        axis = self.figure.yaxis[0]
+        edge = max(0.02 * float(steps[-1]), 0.1)
         properties = (
             *(Property(item, "label", literal(labels[name])) for name, item in self._items.items()),
             *(Property(item, "visible", name in curves) for name, item in self._items.items()),
             *range_properties(self.figure.x_range, -edge, steps[-1] + edge),
             *range_properties(self.figure.y_range, low, high),
-            Property(axis.ticker, "ticks", list(marks)),
-            Property(axis, "major_label_overrides", marks),
-            Property(axis, "axis_label", position_label(quantity, split)),
+            *axis_properties(self.figure.yaxis[0], (low, high), quantity, split),
             Property(self.figure, "height", min(rows_height(self._height, dataset.sizes["slot"]), 560)),
             Property(self.figure.title, "text", _missing(curves["found"])),
         )
