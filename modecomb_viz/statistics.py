@@ -10,8 +10,9 @@ Barriers along a segment with ends L_A = L(t₀) and L_B = L(t₁), all from one
 
 Intervals are 95 % expanded percentile bootstrap intervals (Hesterberg, "What Teachers Should Know About the Bootstrap",
 2015): of n values the levels are Φ(∓√(n/(n − 1))·t), t the 97.5 % quantile of Student's distribution with n − 1 degrees
-of freedom, as plain percentiles are too narrow for few values. In simulation they cover 92 to 97 % from six values on,
-87 to 88 % of four.
+of freedom, as plain percentiles are too narrow for few values. For the mean of nearly normal values they cover 92 to
+97 % from six values on in simulation, 87 % of four; less of skewed ones. Fewer than four values have no interval. Those
+of outer quantiles cover too little, as no resample leaves the sample: 72 % at 5 and 95 % of 24 draws, 85 % of 64.
 """
 
 from collections.abc import Callable
@@ -257,9 +258,13 @@ def _excess_intervals(draws: np.ndarray, ends: np.ndarray, epsilon: float, level
     return np.stack([found.low, found.high], -1)
 
 
+#: Fewer values have no interval.
+_LEAST = 4
+
+
 def _bootstrapped(values: np.ndarray, statistic: Callable[..., np.ndarray]) -> np.ndarray:
     """95 % interval ``[…, bound]`` of a statistic of independent values."""
-    if len(values) < 2 or not np.isfinite(values).all():
+    if len(values) < _LEAST or not np.isfinite(values).all():
         shape = np.shape(statistic(np.zeros(2), axis=-1))
         return np.full((*shape, 2), np.nan)
     batch = max(1, _AT_ONCE // len(values))
@@ -352,7 +357,7 @@ def _crossing_interval(strengths: np.ndarray, barrier: np.ndarray, threshold: fl
     Its bounds are values that were found, as there is no number between a strength and none.
     """
     repeats = barrier.shape[1]
-    if repeats < 2 or np.isnan(barrier).any():
+    if repeats < _LEAST or np.isnan(barrier).any():
         return np.full(2, np.nan)
 
     def statistic(index: np.ndarray) -> float:

@@ -202,7 +202,9 @@ def test_a_point_that_is_no_number_is_a_cross():
     assert "magnitude" not in figure.sources["points"].data["point"]
     assert figure.figure.title.text.endswith("grey ×: not a number, 1")
     dataset.loss[0, 0] = np.nan
+    dataset.midpoint_distance[:] = np.nan
     figure.update(dataset)
+    assert figure._far.x_range.end == 0.53
     assert not figure._worse.visible, "what is worse than a NaN is not known"
     assert np.isnan(figure.sources["points"].data["excess"]).all()
 

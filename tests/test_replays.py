@@ -7,7 +7,6 @@ from torch import nn
 from torch.fx import symbolic_trace
 
 from modecomb_viz.evaluation import Plan, finish, make_engine, replays
-from modecomb_viz.evaluation.plans import fastest_strategy
 from modecomb_viz.evaluation.program import program_of
 from modecomb_viz.evaluation.replays import Replays, Uncapturable
 from modecomb_viz.hypercube import segment
@@ -68,17 +67,13 @@ def test_a_sweep_captures_every_group_once_per_form_of_its_chunks(digits, captur
     assert len(captures) == 2, "three chunks for each of nine points, in two sizes"
 
 
-def test_what_cannot_be_captured_is_said_and_not_chosen(digits, monkeypatch):
+def test_what_cannot_be_captured_is_said(monkeypatch):
     def capture(run, pool):
         raise Uncapturable("its operations cannot be captured as a CUDA graph: it waits for the GPU")
 
     monkeypatch.setattr(replays, "_run_again", capture)
     with explains("cannot be captured as a CUDA graph", "it waits for the GPU"):
         Replays()(symbolic_trace(scaled), torch.zeros(2, 3), 7, None)
-    program = program_of(digits.model, digits.test.x)
-    program.schedules.clear()
-    assert fastest_strategy(program, digits.params["A"], digits.test.x) in ("loop", "vmap")
-    program.schedules.clear()
 
 
 @pytest.mark.gpu

@@ -14,10 +14,9 @@ from torch.fx import GraphModule
 
 from modecomb_viz.data import Split
 from modecomb_viz.evaluation.program import Program, Unrecordable, program_of
-from modecomb_viz.evaluation.replays import Replays, Uncapturable
 from modecomb_viz.permutation import Params
 
-__all__ = ["STRATEGIES", "Plan", "check_plan", "default_memory", "fastest_strategy", "make_plan"]
+__all__ = ["STRATEGIES", "Plan", "check_plan", "default_memory", "faster_strategy", "make_plan"]
 
 #: How points are evaluated, by name.
 STRATEGIES: dict[str, str] = {
@@ -110,7 +109,7 @@ def make_plan(
     Half of it is for three copies of the weights (the coefficients, the combined weights, a temporary) and three of the
     largest activation, twice as many where graphs have memory of their own; the other half for results and descriptions
     that wait for their use. The default strategy is the loop on a CPU, where neither stacking nor graphs gain anything;
-    on a GPU the fastest of loop, vmap and graphs. On a CPU the number of examples at once is the fastest of a few. Both
+    on a GPU the faster of loop and vmap. On a CPU the number of examples at once is the fastest of a few. Both
     are measured once per network, shape and number of threads.
 
     Args:
@@ -130,11 +129,12 @@ def make_plan(
         )
     if program is None:
         strategy = "module"
-    strategy = strategy or ("loop" if device.type == "cpu" else fastest_strategy(program, params, split.x))
+    strategy = strategy or ("loop" if device.type == "cpu" else faster_strategy(program, params, split.x))
     memory = max_memory or default_memory(device)
     copies = 6 if strategy == "graphs" else 3
     weights = copies * sum(tensor.numel() * tensor.element_size() for tensor in params.values())
-    per_example = copies * (program.bytes_per_example if program else _most_bytes(model, params, split.x))
+    held = 2 * _bytes_of_one(split.x) if strategy == "graphs" else 0
+    per_example = held + copies * (program.bytes_per_example if program else _most_bytes(model, params, split.x))
     half, least = memory // 2, weights + per_example
     if half < least:
         raise ValueError(
@@ -144,12 +144,17 @@ def make_plan(
     if examples is None:
         examples = most
         if device.type == "cpu":
-            examples = _fastest(program, params, split.x, most, per_example // copies)
+            examples = _fastest(program, params, split.x, most, (per_example - held) // copies)
         elif strategy == "vmap":
             examples = min(most, _MOST_EXAMPLES)
     if points is None:
         points = 1 if strategy != "vmap" else max(1, half // (weights + per_example * examples))
     return Plan(strategy, points, examples, memory, share, precision)
+
+
+def _bytes_of_one(x: Tensor) -> int:
+    """Bytes of one example."""
+    return x[:1].numel() * x.element_size()
 
 
 def _program(model: nn.Module, x: Tensor) -> Program | None:
@@ -181,10 +186,10 @@ def _fastest(program: Program | None, params: Params, x: Tensor, most: int, byte
     return program.schedules[key]
 
 
-def fastest_strategy(program: Program, params: Params, x: Tensor) -> str:
-    """The fastest of loop, vmap and graphs for a few points on a few examples; measured once.
+def faster_strategy(program: Program, params: Params, x: Tensor) -> str:
+    """The faster of loop and vmap for a few points on a few examples; measured once.
 
-    A network that cannot be captured has no graphs.
+    Graphs are for those who ask for them, until they have been measured on a card.
     """
     key = ("strategy", x.device, torch.get_num_threads())
     if key not in program.schedules:
@@ -193,17 +198,11 @@ def fastest_strategy(program: Program, params: Params, x: Tensor) -> str:
         stacked = [tensor.expand(_MEASURED_POINTS, *tensor.shape).clone() for tensor in weights]
         dims = (*[0] * len(stacked), None, None)
 
-        replays = Replays()
         works = {
             "loop": lambda: [run(*weights, some, len(some)) for _ in range(_MEASURED_POINTS)],
             "vmap": lambda: vmap(run, in_dims=dims)(*stacked, some, len(some)),
-            "graphs": lambda: [replays(run, *weights, some, len(some)) for _ in range(_MEASURED_POINTS)],
         }
         with torch.inference_mode():
-            try:
-                works["graphs"]()
-            except Uncapturable:
-                del works["graphs"]
             times = _seconds(works, x.device)
         program.schedules[key] = min(times, key=times.__getitem__)
     return program.schedules[key]

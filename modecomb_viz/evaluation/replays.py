@@ -7,7 +7,7 @@ gives is copied out (see "CUDA Graphs" in PyTorch's notes on CUDA semantics).
 
 import operator
 from collections.abc import Callable, Hashable, Sequence
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import torch
@@ -90,16 +90,26 @@ def _capture(
     return given, replay
 
 
+@cache
+def _stream(device: int) -> torch.cuda.Stream:
+    """The stream on which a GPU captures; torch's own is that of the first GPU that captured."""
+    return torch.cuda.Stream(device)
+
+
 def _captured_on_current(run: Callable[[], list[Any]], pool: list[Any]) -> tuple[list[Any], torch.cuda.CUDAGraph]:
-    stream, graph = torch.cuda.Stream(), torch.cuda.CUDAGraph()
+    stream, graph = _stream(torch.cuda.current_device()), torch.cuda.CUDAGraph()
+    before = torch.cuda.current_stream()
     try:
-        stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(stream):
+        stream.wait_stream(before)
+        with torch.cuda.stream(stream):  # which a capture that fails does not leave by itself
             for _ in range(_WARM_UP):
                 run()
-        torch.cuda.current_stream().wait_stream(stream)
-        with torch.cuda.graph(graph, pool=pool[0] if pool else None, capture_error_mode="thread_local"):
-            given = run()
+            options = {"pool": pool[0] if pool else None, "stream": stream, "capture_error_mode": "thread_local"}
+            with torch.cuda.graph(graph, **options):
+                given = run()
+        before.wait_stream(stream)
+    except torch.OutOfMemoryError:
+        raise
     except RuntimeError as error:
         raise Uncapturable(f"its operations cannot be captured as a CUDA graph: {error}") from error
     if not pool:

@@ -22,7 +22,7 @@ from modecomb_viz.figures.base import (
 from modecomb_viz.figures.looks import COLORS, HEIGHT, NAN_COLOR
 from modecomb_viz.figures.scales import position, span
 
-__all__ = ["KINDS", "Kind", "PointsFigure", "point_table"]
+__all__ = ["KINDS", "Kind", "PointsFigure", "far_end", "point_table"]
 
 
 class Kind(NamedTuple):
@@ -78,6 +78,11 @@ def point_table(dataset: xr.Dataset, quantity: str, split: str) -> pd.DataFrame:
             **{name: dataset[name].values for name in details},
         }
     )
+
+
+def far_end(table: pd.DataFrame) -> float:
+    """Where the axis of distances from the midpoint ends; those of a network and itself are not known."""
+    return 1.06 * float(np.nanmax(table.midpoint_distance, initial=0.5))
 
 
 class PointsFigure(Figure):
@@ -138,7 +143,7 @@ class PointsFigure(Figure):
         properties = (
             *row_properties((self.figure, self._far), table.point.tolist(), self._height),
             *range_properties(self.figure.x_range, low, high),
-            *range_properties(self._far.x_range, 0, 1.06 * max(table.midpoint_distance.max(), 0.5)),
+            *range_properties(self._far.x_range, 0, far_end(table)),
             Property(self._worse, "location", worse),
             Property(self._worse, "visible", bool(np.isfinite(worse))),
             *axis_properties(self.figure.xaxis[0], (low, high), quantity, split),

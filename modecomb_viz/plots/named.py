@@ -7,7 +7,7 @@ import xarray as xr
 
 from modecomb_viz.figures.base import rows_height
 from modecomb_viz.figures.looks import COLORS, NAN_COLOR, number, shortened
-from modecomb_viz.figures.points import KINDS, point_table
+from modecomb_viz.figures.points import KINDS, far_end, point_table
 from modecomb_viz.figures.scales import position, position_label, position_ticks, span
 from modecomb_viz.figures.search import BETWEEN, coefficient_range, coefficient_title, trace_span, trace_values
 from modecomb_viz.plots.drawing import SIZE, TOP_LEGEND, WIDE, check_plot, over_strengths
@@ -66,8 +66,7 @@ def _distances(dataset: xr.Dataset, quantity: str, split: str) -> hv.Segments:
     ends = (np.zeros(len(table)), table.row, table.midpoint_distance, table.row, table.point, table.kind.map(colors))
     axes = ["start", hv.Dimension("row", label="named point"), hv.Dimension("distance", label=label), "end_row"]
     bars = hv.Segments(ends, axes, ["point", "color"])
-    high = 1.06 * max(table.midpoint_distance.max(), 0.5)
-    options = {"xlim": (0, high), "xlabel": label, "yaxis": None, "width": 260, "show_grid": True}
+    options = {"xlim": (0, far_end(table)), "xlabel": label, "yaxis": None, "width": 260, "show_grid": True}
     return bars.opts(color="color", line_width=8, tools=["hover"], **{**rows, **options})
 
 
