@@ -24,7 +24,7 @@ RULES = {
     "Transitivity": "holds: through a third network at least 90 % of what alignment gains is kept (naive less "
     "direct barrier); in part: at least half.",
     "Robustness": "holds: the barrier passes 0.1 nat no earlier than when a fifth of the units is moved, by the "
-    "lower end of the interval, which needs two repeats or more; in part: when a tenth is moved.",
+    "lower end of the interval, which needs four repeats or more; in part: when a tenth is moved.",
     "Non-vacuity": "holds: draws disagree with their nearer parent at least half as often as the parents with each"
     " other, by the lower end of the interval; in part: a quarter.",
 }
@@ -37,7 +37,7 @@ _INTRODUCTIONS = {
     "example, mean and range over all pairs (and third networks).",
     "Robustness": "Combinations stand a perturbed matching. The barrier is the loss less the mean of the ends'. "
     "Under shuffle the strength is the share of units that are re-assigned. The interval is 95 %, "
-    "over repeats; of few repeats it is their range.",
+    "over repeats, of which it takes four or more.",
     "Non-vacuity": "Combinations differ in function and in weights. Disagreement is the share of test examples "
     "with different labels; diversity is the disagreement of a draw with its nearer parent, of that"
     " of the parents with each other; its interval is 95 %, over draws, and takes the parents' "
