@@ -239,14 +239,14 @@ class MapView(View):
     def _numbers(self, datasets: Mapping[str, xr.Dataset]) -> str:
         dataset, quantity, split = datasets["plane"], self.state.quantity, self.state.split
         values = dataset[quantity].sel(split=split).values
-        missing = np.isnan(values).sum()
+        finite = values[np.isfinite(values)]
         name = f"{quantity}_error"
         exact = int((dataset[name].sel(split=split) == 0).sum()) if name in dataset else values.size
         size = f"{exact} of {values.size} points"
-        if missing == values.size:
-            return f"{size} · no point is a number"
-        text = f"{size} · lowest {_number(np.nanmin(values))} · highest {_number(np.nanmax(values))}"
-        return text + f" · {missing} not a number" * bool(missing)
+        if not finite.size:
+            return f"{size} · no point is finite"
+        text = f"{size} · lowest {_number(finite.min())} · highest {_number(finite.max())}"
+        return text + f" · {values.size - finite.size} not finite" * (finite.size < values.size)
 
 
 class SegmentView(View):

@@ -58,7 +58,10 @@ _ATTRIBUTES = {
     "definition": {"units": "", "long_name": "definition of the barrier"},
     "mean_excess": {"units": "nats per example", "long_name": "mean excess loss"},
     "mean_interval": {"units": "nats per example", "long_name": "95 % bootstrap interval of the mean excess loss"},
-    "quantile_interval": {"units": "nats per example", "long_name": "95 % interval of every quantile, of order statistics"},
+    "quantile_interval": {
+        "units": "nats per example",
+        "long_name": "95 % interval of every quantile",
+    },
     "excess_quantile": {"units": "nats per example", "long_name": "quantiles of the excess loss"},
     "mean_interval_examples": {
         "units": "nats per example",

@@ -84,9 +84,9 @@ def samples(n=40):
     return _finish(dataset, "samples", distribution="bernoulli", parameters={"p": 0.5}, granularity="unit", n=n)
 
 
-def perturbation_of_draws(draws=4):
+def perturbation_of_draws(draws=4, repeats=3):
     """As perturbation, for draws 0.1 apart around it, and for two groups alone that rise half and a quarter as much."""
-    dataset = perturbation()
+    dataset = perturbation(repeats)
     around = xr.DataArray(0.1 * (np.arange(draws) - (draws - 1) / 2), dims="sample")
     shares = xr.DataArray([1.0, 0.5, 0.25], dims="group")
     loss = 0.25 + (dataset.loss - 0.25) * shares + around

@@ -102,7 +102,7 @@ def test_a_notebook_is_drawn_into_once_it_has_laid_out_the_view(explorer):
 def test_points_that_are_no_numbers_are_counted():
     explorer = mc.Explorer("digits-convnet", executor=InlineExecutor(), resolution=9, draws=8, plane="three_modes")
     explorer.state.margin = 0.5
-    assert "not a number" in explorer.map.status.object
+    assert "not finite" in explorer.map.status.object
     assert "grey: NaN" in explorer.map.figure.figure.title.text
 
 

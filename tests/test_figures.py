@@ -1,5 +1,6 @@
 """Figures by their structure: sources, ranges, labels with units."""
 
+import itertools
 import json
 
 import numpy as np
@@ -250,10 +251,13 @@ def test_numbers_and_ticks():
     assert [number(x) for x in (0.05513, 12.3456, float("nan"))] == ["0.0551", "12.3", "not a number"]
     assert ticks(0.04, 1.2) == [0.05, 0.1, 0.2, 0.5, 1.0]
     assert len(ticks(1e-6, 1e3)) <= 10
-    for high in np.linspace(0.0441, 0.3, 60):
-        found = ticks(0.044, high)
-        assert 3 <= len(found) <= 9, high
-        assert 0.044 <= found[0] < found[-1] <= high
+    for low, ratio in itertools.product(np.geomspace(0.01, 0.1, 41), (1.01, 1.5, 1.99, 2, 2.05, 2.5, 3, 5, 9, 30, 900)):
+        found = ticks(low, ratio * low)
+        assert 3 <= len(found) <= 9, (low, ratio)
+        assert low <= found[0] < found[-1] <= ratio * low
+        assert len(set(np.round(np.diff(found), 9))) == 1 or set(found) <= {
+            round(m * 10.0**k, 12) for m in range(1, 10) for k in range(-4, 4)
+        }
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from modecomb_viz.figures import (
 )
 from modecomb_viz.figures.laws import border, cell_edges
 from modecomb_viz.figures.looks import shortened
+from modecomb_viz.figures.points import point_table
 from modecomb_viz.figures.scales import compressed, compressed_ticks
 from modecomb_viz.figures.similarity import compared, possible_region, turned
 
@@ -52,7 +53,7 @@ def test_a_barrier_that_is_no_number_is_a_cross():
     figure.update(dataset)
     lost = figure.sources["lost"].data
     assert (lost["pair"], lost["route"]) == (["A–B"], ["direct"])
-    assert figure.figure.title.text == "grey ×: not a number, 1"
+    assert figure.figure.title.text == "grey ×: not finite, 1"
     assert len(figure.sources["marks"].data["x"]) == 11
 
 
@@ -200,13 +201,37 @@ def test_a_point_that_is_no_number_is_a_cross():
     figure.update(dataset)
     assert figure.sources["lost"].data["point"] == ["magnitude"]
     assert "magnitude" not in figure.sources["points"].data["point"]
-    assert figure.figure.title.text.endswith("grey ×: not a number, 1")
+    assert figure.figure.title.text.endswith("grey ×: 1 point is not finite")
+    far = figure.sources["lost"].data["midpoint_distance"]
+    assert (far, figure._far.renderers[1].data_source) == ([0.1], figure.sources["lost"])
     dataset.loss[0, 0] = np.nan
+    dataset.loss[0, 4] = np.inf
     dataset.midpoint_distance[:] = np.nan
     figure.update(dataset)
     assert figure._far.x_range.end == 0.53
+    assert figure.figure.title.text.endswith("3 points are not finite")
     assert not figure._worse.visible, "what is worse than a NaN is not known"
     assert np.isnan(figure.sources["points"].data["excess"]).all()
+
+
+def test_a_point_of_no_known_name_is_refused():
+    dataset = at(synthetic.points())
+    names = [*dataset.point.values.tolist()[:-1], "a point of one's own"]
+    with explains("a point of one's own", "magnitude", "LAYER of B"):
+        point_table(dataset.assign_coords(point=names), "loss", "test")
+
+
+def test_steps_of_a_search_that_are_no_numbers_are_counted():
+    figure, dataset = SearchFigure(), at(synthetic.search()).copy(deep=True)
+    dataset.searched_loss[3] = np.nan
+    figure.update(dataset)
+    title = figure.parts["trace"].figure.title
+    assert title.text == "1 searched step is not finite"
+    dataset.loss[0, [2, 4]] = np.inf
+    figure.update(dataset)
+    assert title.text == "2 steps are not finite · 1 searched step is not finite"
+    figure.update(dataset, quantity="accuracy")
+    assert title.text == " "
 
 
 def test_a_search_shows_its_trace_and_its_coefficients():

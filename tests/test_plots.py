@@ -131,7 +131,7 @@ def test_transitivity_shows_every_pair_on_its_routes():
     assert figures_of(error)[0].xaxis[0].axis_label.startswith("test error barrier D4 [fraction]")
     dataset = at(synthetic.transitivity()).copy(deep=True)
     dataset.loss[0, 0, 1, 2] = np.nan
-    assert [layer.label for layer in mc.plot_transitivity(dataset).values()[0]][-1] == "not a number"
+    assert [layer.label for layer in mc.plot_transitivity(dataset).values()[0]][-1] == "not finite"
     with explains("definition must be one of D1, D2, D3, D4"):
         mc.plot_transitivity(dataset, definition="E")
 
@@ -169,7 +169,7 @@ def test_layers_pick_out_those_that_move_most():
 def test_points_stand_in_rows_by_kind():
     values, distances = mc.plot_points(at(synthetic.points(2)))
     line, *kinds = values
-    assert line.data == pytest.approx(np.log10(0.3))
+    assert line.data.iloc[:, 0].tolist() == pytest.approx([np.log10(0.3)])
     found = {kind.label: (10 ** kind["x"]).round(6).tolist() for kind in kinds}
     assert found["A"] == [0.1]
     assert found["A with one layer of π(B)"] == [0.7, 0.8]
@@ -178,7 +178,19 @@ def test_points_stand_in_rows_by_kind():
     lost = at(synthetic.points(2)).copy(deep=True)
     lost.loss[0, 5] = np.nan
     *_, crosses = mc.plot_points(lost).values()[0]
-    assert (crosses.label, crosses["point"].tolist()) == ("not a number", ["block.0.conv of B"])
+    assert (crosses.label, crosses["point"].tolist()) == ("not finite", ["block.0.conv of B"])
+
+
+def test_the_worse_end_is_drawn_only_at_strengths_where_it_is_known():
+    dataset = synthetic.points(2).copy(deep=True)
+    dataset.loss[1, 0, 0] = np.nan
+    plot = hv.renderer("bokeh").get_plot(mc.plot_points(dataset).values()[0])
+    line, *_, crosses = plot.state.renderers
+    shown = []
+    for strength in dataset.strength.values.tolist():
+        plot.update((strength,))
+        shown.append((len(line.data_source.data["x"]), crosses.visible))
+    assert shown == [(1, False), (0, True), (1, False)]
 
 
 def test_a_search_is_a_trace_and_its_coefficients():

@@ -18,6 +18,7 @@ from modecomb_viz.figures.looks import FONT, HEIGHT, shortened
 from modecomb_viz.figures.scales import position_label, position_ticks
 
 __all__ = [
+    "TALLEST_BESIDE",
     "Figure",
     "Frame",
     "Panels",
@@ -149,7 +150,12 @@ def make_figure(height: int = HEIGHT, **options: Any) -> figure:
 
 
 def make_rows(height: int, width: int) -> tuple[figure, figure]:
-    """Two figures with a row per name, which the left one tells; the right one is narrow."""
+    """Two figures that share an axis of rows (see :func:`row_properties`); the left one tells the names of the rows.
+
+    Args:
+        height: of both, in pixels.
+        width: of the right one, in pixels; the left one takes what is left.
+    """
     left, right = make_figure(height), make_figure(height, width=width)
     right.update(sizing_mode="fixed", y_range=left.y_range)
     right.yaxis.visible = False
@@ -168,6 +174,10 @@ def row_properties(figures: Sequence[figure], names: Sequence[str], least: int) 
         Property(first.yaxis[0], "major_label_overrides", labels),
         *(Property(made, "height", rows_height(least, len(names))) for made in figures),
     ]
+
+
+#: Pixels; a figure beside the rows of many names.
+TALLEST_BESIDE = 560
 
 
 def rows_height(least: int, rows: int) -> int:

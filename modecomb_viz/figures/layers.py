@@ -10,6 +10,7 @@ from bokeh.layouts import row
 from bokeh.models import ColumnDataSource, HoverTool, LayoutDOM, LegendItem, Span
 
 from modecomb_viz.figures.base import (
+    TALLEST_BESIDE,
     Figure,
     Frame,
     Panels,
@@ -54,10 +55,6 @@ def most_moving(dataset: xr.Dataset, quantity: str, split: str) -> list[str]:
     way = np.abs(curves - curves[..., :1])
     way = np.where(np.isfinite(way), way, 0.0).max(-1).reshape(-1, dataset.sizes["layer"]).max(0)
     return dataset.layer.values[np.argsort(-way, kind="stable")[: len(HIGHLIGHTS)]].tolist()
-
-
-#: Pixels; curves beside the rows of many layers.
-_TALLEST_CURVES = 560
 
 
 class LayersFigure(Panels):
@@ -131,7 +128,7 @@ class _Curves(Figure):
             Property(self.figure.xaxis[0], "axis_label", f"t: coefficient of one layer, the others at {base:g}"),
             Property(self.figure.yaxis[0], "axis_label", quantity_label(quantity, split)),
             Property(self.figure.title, "text", _missing(list(curves.values()))),
-            Property(self.figure, "height", min(rows_height(self._height, len(names)), _TALLEST_CURVES)),
+            Property(self.figure, "height", min(rows_height(self._height, len(names)), TALLEST_BESIDE)),
         ]
         return Frame(columns, tuple(properties))
 
@@ -168,7 +165,7 @@ class _Rows(Figure):
         self._slopes.hbar("y", right="slope", height=0.55, source=rows, color="#009E73", alpha=0.8)
         for made in (self.figure, self._slopes):
             crosses = made.scatter("zero", "y", source=lost, marker="x", size=10, line_width=2.5, color=NAN_COLOR)
-            made.add_tools(HoverTool(renderers=[crosses], tooltips=[("layer", "@layer"), ("value", "not a number")]))
+            made.add_tools(HoverTool(renderers=[crosses], tooltips=[("layer", "@layer"), ("value", "not finite")]))
             made.add_tools(HoverTool(renderers=[r for r in made.renderers if r is not crosses], tooltips=_TOOLTIPS))
         items = {"change from t = 0 to 1": change, "range of the curve": spread, "barrier D2": barrier}
         add_legend(self.figure, [LegendItem(label=name, renderers=[glyph]) for name, glyph in items.items()])
@@ -197,7 +194,7 @@ class _Rows(Figure):
             *range_properties(self._slopes.x_range, *padded_range([table.slope.to_numpy(), np.zeros(1)], 0.12)),
             Property(self.figure.xaxis[0], "axis_label", f"change in {split} {quantity} [{UNITS[quantity]}]"),
             Property(self._slopes.xaxis[0], "axis_label", "∂L/∂λ [nats per coefficient]"),
-            Property(self.figure.title, "text", "grey ×: not a number" if lost.any() else " "),
+            Property(self.figure.title, "text", "grey ×: not finite" if lost.any() else " "),
             Property(self._slopes.title, "text", f"slope at {recipe(dataset)['base']:g}"),
         )
         return Frame(columns, properties)

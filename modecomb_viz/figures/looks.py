@@ -16,6 +16,7 @@ __all__ = [
     "UNITS",
     "axis_label",
     "interval",
+    "lost_text",
     "number",
     "quantity_label",
     "shortened",
@@ -116,6 +117,15 @@ def interval(low: float, high: float) -> str:
     return "none" if np.isnan([low, high]).any() else f"{number(low)} to {number(high)}"
 
 
+def lost_text(count: int, what: str) -> str:
+    """How many are drawn as grey crosses, or not at all; empty for none.
+
+    >>> lost_text(1, "point"), lost_text(3, "step"), lost_text(0, "point")
+    ('1 point is not finite', '3 steps are not finite', '')
+    """
+    return f"{count} {what}{'s are' if count > 1 else ' is'} not finite" if count else ""
+
+
 def shortened(name: str, length: int = 28) -> str:
     """A name of at most so many characters: the middle goes, because names of layers differ at their ends.
 
@@ -129,18 +139,19 @@ def shortened(name: str, length: int = 28) -> str:
 def ticks(low: float, high: float) -> list[float]:
     """Round values within [low, high], for a logarithmic axis; at most about eight.
 
-    Of a decade and more 1, 2 and 5 times powers of ten; of less than a factor of two equal steps.
+    Of a decade and more 1, 2 and 5 times powers of ten, of many decades fewer; of less than a decade all digits, or
+    equal steps where that leaves fewer than three values.
 
-    >>> ticks(0.04, 1.2), ticks(0.04, 0.08), ticks(0.043, 0.049)
-    ([0.05, 0.1, 0.2, 0.5, 1.0], [0.04, 0.05, 0.06, 0.07, 0.08], [0.043, 0.044, 0.045, 0.046, 0.047, 0.048, 0.049])
+    >>> ticks(0.04, 1.2), ticks(0.04, 0.08), ticks(0.095, 0.195)
+    ([0.05, 0.1, 0.2, 0.5, 1.0], [0.04, 0.05, 0.06, 0.07, 0.08], [0.1, 0.12, 0.14, 0.16, 0.18])
     """
-    if high < 2 * low:
-        scale = 10.0 ** int(np.floor(np.log10((high - low) / 8)))
-        step = next(m * scale for m in (1, 2, 5, 10) if (high - low) / (m * scale) <= 8)
-        return [round(k * step, 12) for k in range(int(np.ceil(low / step)), int(np.floor(high / step)) + 1)]
     decades = range(int(np.floor(np.log10(low))), int(np.ceil(np.log10(high))) + 1)
     for mantissas in (range(1, 10), (1, 2, 5), (1, 3), (1,)):
         found = [round(m * 10.0**k, 12) for k in decades for m in mantissas if low <= m * 10.0**k <= high]
         if len(found) <= 8:
             break
-    return found
+    if len(found) >= 3:
+        return found
+    scale = 10.0 ** int(np.floor(np.log10((high - low) / 8)))
+    step = next(m * scale for m in (1, 2, 5, 10) if (high - low) / (m * scale) <= 8)
+    return [round(k * step, 12) for k in range(int(np.ceil(low / step)), int(np.floor(high / step)) + 1)]

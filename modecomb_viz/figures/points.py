@@ -19,24 +19,26 @@ from modecomb_viz.figures.base import (
     range_properties,
     row_properties,
 )
-from modecomb_viz.figures.looks import COLORS, HEIGHT, NAN_COLOR
+from modecomb_viz.figures.looks import COLORS, HEIGHT, NAN_COLOR, lost_text
 from modecomb_viz.figures.scales import position, span
 
-__all__ = ["KINDS", "Kind", "PointsFigure", "far_end", "point_table"]
+__all__ = ["KINDS", "Kind", "PointsFigure", "cross_place", "far_end", "point_table"]
 
 
 class Kind(NamedTuple):
     """How points of a kind look.
 
     Attributes:
-        points: those of the kind; of the last kind, all others.
+        points: the names of those of the kind.
+        suffix: of the names of further ones.
     """
 
     label: str
     color: str
     marker: str
     size: int
-    points: tuple[str, ...]
+    points: tuple[str, ...] = ()
+    suffix: str | None = None
 
 
 KINDS = (
@@ -45,12 +47,16 @@ KINDS = (
     Kind("midpoint", COLORS["midpoint"], "circle", 10, ("midpoint",)),
     Kind("chosen weight by weight", "#E69F00", "square", 9, ("magnitude", "sign", "Fisher")),
     Kind("best and worst draw", COLORS["draws"], "triangle", 11, ("best", "worst")),
-    Kind("A with one layer of π(B)", "#CC79A7", "diamond", 14, ()),
+    Kind("A with one layer of π(B)", "#CC79A7", "diamond", 14, suffix=" of B"),
 )
 
 
 def _kind(point: str) -> Kind:
-    return next((kind for kind in KINDS if point in kind.points), KINDS[-1])
+    for kind in KINDS:
+        if point in kind.points or (kind.suffix and point.endswith(kind.suffix)):
+            return kind
+    known = ", ".join(name for kind in KINDS for name in kind.points)
+    raise ValueError(f"no such named point: {point!r}. Known are {known}, and 'LAYER of B'.")
 
 
 def _worse_end(dataset: xr.Dataset, quantity: str, split: str) -> float:
@@ -82,13 +88,19 @@ def point_table(dataset: xr.Dataset, quantity: str, split: str) -> pd.DataFrame:
 
 def far_end(table: pd.DataFrame) -> float:
     """Where the axis of distances from the midpoint ends; those of a network and itself are not known."""
-    return 1.06 * float(np.nanmax(table.midpoint_distance, initial=0.5))
+    return 1.06 * max([0.5, *table.midpoint_distance.dropna()])
+
+
+def cross_place(within: tuple[float, float]) -> float:
+    """Where on an axis between two positions what is not finite stands."""
+    low, high = within
+    return high - 0.03 * (high - low)
 
 
 class PointsFigure(Figure):
     """One row per point: its loss or accuracy, with a stem from that of the worse end; right how far from the midpoint.
 
-    What is not a number is a grey cross at the right.
+    What is not finite is a grey cross at the right.
     """
 
     def __init__(self, height: int = HEIGHT):
@@ -110,7 +122,8 @@ class PointsFigure(Figure):
         looks = {"marker": "marker", "color": "color", "size": "size", "line_color": "white"}
         self.figure.segment("worse", "y", "x", "y", source=points, color="#bbbbbb", line_width=2)
         self._far.hbar("y", right="midpoint_distance", height=0.5, source=points, color="color", alpha=0.7)
-        shown = [self.figure.scatter("x", "y", source=points, **looks), self._far.renderers[0]]
+        self._far.hbar("y", right="midpoint_distance", height=0.5, source=lost, color=NAN_COLOR, alpha=0.7)
+        shown = [self.figure.scatter("x", "y", source=points, **looks), *self._far.renderers]
         shown.append(self.figure.scatter("x", "y", source=lost, marker="x", size=10, line_width=2.5, color=NAN_COLOR))
         for made in (self.figure, self._far):
             made.add_tools(HoverTool(renderers=[r for r in shown if r in made.renderers], tooltips=_TOOLTIPS))
@@ -139,7 +152,7 @@ class PointsFigure(Figure):
         low, high = within or span(table.value.to_numpy(), quantity)
         table["y"] = -np.arange(len(table), dtype=float)
         finite, worse = np.isfinite(table.value), float(table.worse[0])
-        missing = table[~finite].assign(x=high - 0.03 * (high - low))
+        missing = table[~finite].assign(x=cross_place((low, high)))
         properties = (
             *row_properties((self.figure, self._far), table.point.tolist(), self._height),
             *range_properties(self.figure.x_range, low, high),
@@ -168,9 +181,9 @@ _TOOLTIPS = [
 def _columns(table: pd.DataFrame) -> dict[str, Any]:
     kinds = [_kind(point) for point in table.point]
     looks = {name: [getattr(kind, name) for kind in kinds] for name in ("color", "marker", "size")}
-    return {name: looks.get(name, table.get(name, pd.Series()).tolist()) for name in _COLUMNS}
+    return {name: looks[name] if name in looks else table[name].tolist() for name in _COLUMNS}
 
 
 def _title(missing: int) -> str:
     stems = "stems: from the worse of A and π(B)"
-    return stems + (f" · grey ×: not a number, {missing}" if missing else "")
+    return stems + (f" · grey ×: {lost_text(missing, 'point')}" if missing else "")

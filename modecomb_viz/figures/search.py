@@ -7,6 +7,7 @@ from bokeh.models import BasicTicker, ColumnDataSource, FixedTicker, HoverTool, 
 from bokeh.palettes import interp_palette
 
 from modecomb_viz.figures.base import (
+    TALLEST_BESIDE,
     Figure,
     Frame,
     Panels,
@@ -19,12 +20,20 @@ from modecomb_viz.figures.base import (
     row_properties,
     rows_height,
 )
-from modecomb_viz.figures.looks import COLORS, HEIGHT, NAN_COLOR, number
+from modecomb_viz.figures.looks import COLORS, HEIGHT, NAN_COLOR, lost_text, number
 from modecomb_viz.figures.maps import make_color_bar
 from modecomb_viz.figures.scales import position, span
 from modecomb_viz.results import recipe
 
-__all__ = ["BETWEEN", "SearchFigure", "coefficient_range", "coefficient_title", "trace_span", "trace_values"]
+__all__ = [
+    "BETWEEN",
+    "SearchFigure",
+    "coefficient_range",
+    "coefficient_title",
+    "trace_missing",
+    "trace_span",
+    "trace_values",
+]
 
 #: Colours of a coefficient, from A's to B's.
 BETWEEN = interp_palette((COLORS["A"], "#f7f7f7", COLORS["B"]), 255)
@@ -56,6 +65,17 @@ def trace_span(dataset: xr.Dataset, quantity: str, split: str) -> tuple[float, f
     return span(
         np.concatenate([values.ravel() for values in trace_values(dataset, quantity, split).values()]), quantity
     )
+
+
+def trace_missing(curves: dict[str, np.ndarray]) -> str:
+    """What of the curves of :func:`trace_values` cannot be drawn, for the title; a blank where there is nothing."""
+    counts = {name: int((~np.isfinite(curves[name])).sum()) for name in ("found", "searched") if name in curves}
+    words = [lost_text(count, f"{_MISSING[name]}step") for name, count in counts.items() if count]
+    return " · ".join(words) or " "
+
+
+#: What the steps of a curve are called.
+_MISSING = {"found": "", "searched": "searched "}
 
 
 class SearchFigure(Panels):
@@ -113,8 +133,8 @@ class _Trace(Figure):
             *range_properties(self.figure.x_range, -edge, steps[-1] + edge),
             *range_properties(self.figure.y_range, low, high),
             *axis_properties(self.figure.yaxis[0], (low, high), quantity, split),
-            Property(self.figure, "height", min(rows_height(self._height, dataset.sizes["slot"]), 560)),
-            Property(self.figure.title, "text", _missing(curves["found"])),
+            Property(self.figure, "height", min(rows_height(self._height, dataset.sizes["slot"]), TALLEST_BESIDE)),
+            Property(self.figure.title, "text", trace_missing(curves)),
         )
         return Frame(columns, properties)
 
@@ -126,11 +146,6 @@ _CURVES = {
     "A": (COLORS["A"], "dashed", 1.5),
     "B": (COLORS["B"], "dashed", 1.5),
 }
-
-
-def _missing(values: np.ndarray) -> str:
-    lost = int((~np.isfinite(values)).sum())
-    return f"{lost} of {len(values)} steps are not finite" if lost else " "
 
 
 class _Coefficients(Figure):

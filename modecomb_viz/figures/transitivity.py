@@ -54,7 +54,7 @@ class TransitivityFigure(Figure):
     """One row per pair of networks, in it one lane per kind of route, every third network a dot.
 
     Left the barrier, on an axis that is linear near zero and logarithmic from 0.01 on; right the share of units that
-    the route brings elsewhere than the direct alignment. A barrier that is not a number is a grey cross at the right.
+    the route brings elsewhere than the direct alignment. A barrier that is not finite is a grey cross at the right.
     """
 
     def __init__(self, height: int = HEIGHT):
@@ -116,7 +116,7 @@ class TransitivityFigure(Figure):
         properties = (
             *self._axis_properties(pairs, high),
             Property(self.figure.xaxis[0], "axis_label", f"{barrier_label(quantity, split, definition)}, {SCALE}"),
-            Property(self.figure.title, "text", f"grey ×: not a number, {(~finite).sum()}" if (~finite).any() else " "),
+            Property(self.figure.title, "text", f"grey ×: not finite, {(~finite).sum()}" if (~finite).any() else " "),
         )
         return Frame(columns, properties)
 

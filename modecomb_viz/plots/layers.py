@@ -7,7 +7,7 @@ import xarray as xr
 
 from modecomb_viz.figures.layers import layer_table, most_moving
 from modecomb_viz.figures.looks import HIGHLIGHTS, UNITS, quantity_label, shortened
-from modecomb_viz.plots.drawing import SIZE, TOP_LEGEND, check_plot, over_strengths
+from modecomb_viz.plots.drawing import TOP_LEGEND, check_plot, over_strengths, row_options
 from modecomb_viz.results import recipe
 
 __all__ = ["plot_layers"]
@@ -27,11 +27,10 @@ def plot_layers(dataset: xr.Dataset, *, quantity: str = "loss", split: str = "te
     """
     check_plot(dataset, "layers", quantity, split)
     chosen = most_moving(dataset, quantity, split)
-    base, count = recipe(dataset)["base"], dataset.sizes["layer"]
-    size = {"height": min(max(SIZE["height"], 90 + 18 * count), 1600), "width": _WIDTH}
+    base = recipe(dataset)["base"]
     curves = over_strengths(dataset, lambda one: _curves(one, quantity, split, chosen, base))
-    changes = over_strengths(dataset, lambda one: _changes(layer_table(one, quantity, split), quantity, split, size))
-    slopes = over_strengths(dataset, lambda one: _slopes(layer_table(one, quantity, split), base, size))
+    changes = over_strengths(dataset, lambda one: _changes(layer_table(one, quantity, split), quantity, split))
+    slopes = over_strengths(dataset, lambda one: _slopes(layer_table(one, quantity, split), base))
     return (changes + slopes + curves).cols(2)
 
 
@@ -49,18 +48,8 @@ def _curves(dataset: xr.Dataset, quantity: str, split: str, chosen: list[str], b
     return hv.Overlay(layers).opts(legend_cols=2, show_grid=True, width=_WIDTH, height=460, **TOP_LEGEND)
 
 
-def _rows(table: pd.DataFrame) -> tuple[np.ndarray, list[tuple[float, str]], tuple[float, float]]:
-    """Heights of the rows, their labels, and the range of the axis."""
+def _changes(table: pd.DataFrame, quantity: str, split: str) -> hv.Overlay:
     y = -np.arange(len(table), dtype=float)
-    return (
-        y,
-        [(height, shortened(layer)) for height, layer in zip(y, table.layer, strict=True)],
-        (0.4 - len(table), 0.6),
-    )
-
-
-def _changes(table: pd.DataFrame, quantity: str, split: str, size: dict[str, int]) -> hv.Overlay:
-    y, ticks, view = _rows(table)
     value = hv.Dimension("change", label=f"change in {split} {quantity} [{UNITS[quantity]}]")
     row, layer = hv.Dimension("row", label="layer"), hv.Dimension("layer")
     spread = hv.Segments(
@@ -74,12 +63,12 @@ def _changes(table: pd.DataFrame, quantity: str, split: str, size: dict[str, int
         change.opts(color="#0072B2", size=8, tools=["hover"]),
         barrier.opts(color="#E69F00", size=8, marker="diamond", tools=["hover"]),
     ]
-    looks = {**TOP_LEGEND, "show_grid": True, "xlabel": value.label, "ylabel": "layer"}
-    return hv.Overlay(shown).opts(yticks=ticks, ylim=view, **looks, **size)
+    looks = {**TOP_LEGEND, "show_grid": True, "xlabel": value.label, "width": _WIDTH}
+    return hv.Overlay(shown).opts(**row_options(table.layer.tolist(), "layer"), **looks)
 
 
-def _slopes(table: pd.DataFrame, base: float, size: dict[str, int]) -> hv.Overlay:
-    y, ticks, view = _rows(table)
+def _slopes(table: pd.DataFrame, base: float) -> hv.Overlay:
+    y = -np.arange(len(table), dtype=float)
     value = hv.Dimension("slope", label=f"∂L/∂λ at {base:g} [nats per coefficient]")
     bars = hv.Segments((np.zeros(len(y)), y, table.slope, y), ["start", "row", value, "end_row"])
     points = hv.Points((table.slope, y, table.layer), [value, hv.Dimension("row", label="layer")], "layer")
@@ -89,4 +78,4 @@ def _slopes(table: pd.DataFrame, base: float, size: dict[str, int]) -> hv.Overla
         points.opts(color="#009E73", size=8, tools=["hover"]),
     ]
     looks = {"show_grid": True, "xlabel": value.label, "yaxis": None, "width": 280}
-    return hv.Overlay(shown).opts(yticks=ticks, ylim=view, **{**size, **looks})
+    return hv.Overlay(shown).opts(**row_options(table.layer.tolist(), "layer"), **looks)

@@ -5,12 +5,18 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from modecomb_viz.figures.base import rows_height
-from modecomb_viz.figures.looks import COLORS, NAN_COLOR, number, shortened
-from modecomb_viz.figures.points import KINDS, far_end, point_table
+from modecomb_viz.figures.looks import COLORS, NAN_COLOR, number
+from modecomb_viz.figures.points import KINDS, cross_place, far_end, point_table
 from modecomb_viz.figures.scales import position, position_label, position_ticks, span
-from modecomb_viz.figures.search import BETWEEN, coefficient_range, coefficient_title, trace_span, trace_values
-from modecomb_viz.plots.drawing import SIZE, TOP_LEGEND, WIDE, check_plot, over_strengths
+from modecomb_viz.figures.search import (
+    BETWEEN,
+    coefficient_range,
+    coefficient_title,
+    trace_missing,
+    trace_span,
+    trace_values,
+)
+from modecomb_viz.plots.drawing import TOP_LEGEND, WIDE, check_plot, over_strengths, row_options
 from modecomb_viz.results import recipe
 
 __all__ = ["plot_points", "plot_search"]
@@ -19,7 +25,7 @@ __all__ = ["plot_points", "plot_search"]
 def plot_points(dataset: xr.Dataset, *, quantity: str = "loss", split: str = "test") -> hv.core.Dimensioned:
     """A row for every named point: its loss or accuracy, and how far it is from the midpoint.
 
-    The axis of the loss is logarithmic; the grey line is the worse of A and π(B). A value that is not a number is a
+    The axis of the loss is logarithmic; the grey line is the worse of A and π(B). A value that is not finite is a
     grey cross at the right.
 
     Raises:
@@ -35,9 +41,7 @@ def _table(dataset: xr.Dataset, quantity: str, split: str) -> tuple[pd.DataFrame
     """Points with their rows, and the options of the axis of rows."""
     table = point_table(dataset, quantity, split)
     table["row"] = -np.arange(len(table), dtype=float)
-    labels = [(height, shortened(point, 24)) for height, point in zip(table.row, table.point, strict=True)]
-    height = rows_height(SIZE["height"], len(table))
-    return table, {"yticks": labels, "ylim": (0.4 - len(table), 0.6), "ylabel": "named point", "height": height}
+    return table, row_options(table.point.tolist(), "named point")
 
 
 def _values(dataset: xr.Dataset, quantity: str, split: str, within: tuple[float, float]) -> hv.Overlay:
@@ -45,15 +49,15 @@ def _values(dataset: xr.Dataset, quantity: str, split: str, within: tuple[float,
     label, details = position_label(quantity, split), ["point", "value", "excess", "mean_coefficient"]
     axes = [hv.Dimension("x", label=label), hv.Dimension("row", label="named point")]
     finite, worse = np.isfinite(table.value), float(table.worse[0])
-    layers: list[hv.Element] = [hv.VLine(worse).opts(color="#888888", line_width=1)] if np.isfinite(worse) else []
+    line = hv.VLines([worse] if np.isfinite(worse) else [])
+    layers: list[hv.Element] = [line.opts(color="#888888", line_width=1)]
     for kind in KINDS:
         points = hv.Points(table[finite & (table.kind == kind.label)], axes, details, label=kind.label)
         layers.append(
             points.opts(color=kind.color, marker=kind.marker, size=kind.size, line_color="white", tools=["hover"])
         )
     if not finite.all():
-        lost = table[~finite].assign(x=within[1] - 0.03 * (within[1] - within[0]))
-        crosses = hv.Points(lost, axes, ["point"], label="not a number")
+        crosses = hv.Points(table[~finite].assign(x=cross_place(within)), axes, ["point"], label="not finite")
         layers.append(crosses.opts(marker="x", color=NAN_COLOR, size=10, tools=["hover"]))
     options = {"xticks": list(position_ticks(*within, quantity).items()), "xlim": within, "xlabel": label}
     return hv.Overlay(layers).opts(show_grid=True, width=620, legend_cols=3, **TOP_LEGEND, **options, **rows)
@@ -101,6 +105,7 @@ def _trace(dataset: xr.Dataset, quantity: str, split: str, within: tuple[float, 
             line = hv.Curve(columns, axes[0], [axes[1], "value"], label=names[name])
             layers.append(line.opts(color="#333333", line_dash=dash, line_width=2, tools=["hover"]))
     options = {"yticks": list(position_ticks(*within, quantity).items()), "ylim": within, "ylabel": label}
+    options["title"] = trace_missing(curves)
     return hv.Overlay(layers).opts(show_grid=True, legend_cols=2, **TOP_LEGEND, **options, **WIDE)
 
 
@@ -110,9 +115,6 @@ def _coefficients(dataset: xr.Dataset) -> hv.Image:
     axes = [hv.Dimension("step", label="step of the search"), hv.Dimension("row", label="layer")]
     bounds = (-0.5, 0.5 - len(names), values.shape[1] - 0.5, 0.5)
     image = hv.Image(values, axes, "coefficient", bounds=bounds)
-    labels = [(-i, shortened(name, 24)) for i, name in enumerate(names)]
     options = {"cmap": BETWEEN, "clim": coefficient_range(dataset), "colorbar": True, "clabel": "coefficient of π(B)"}
-    height = rows_height(SIZE["height"], len(names))
-    return image.opts(
-        yticks=labels, tools=["hover"], title=coefficient_title(dataset), width=560, height=height, **options
-    )
+    rows = row_options(names, "layer")
+    return image.opts(tools=["hover"], title=coefficient_title(dataset), width=560, **options, **rows)

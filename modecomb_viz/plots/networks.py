@@ -21,7 +21,7 @@ from modecomb_viz.figures.similarity import (
     turned,
 )
 from modecomb_viz.figures.transitivity import LANES, barrier_label, kind_label, routes
-from modecomb_viz.plots.drawing import SIZE, TOP_LEGEND, WIDE, check_plot, load_backend, over_strengths
+from modecomb_viz.plots.drawing import SIZE, TOP_LEGEND, WIDE, check_plot, load_backend, over_strengths, row_options
 
 __all__ = ["plot_similarity", "plot_transitivity"]
 
@@ -32,7 +32,7 @@ def plot_transitivity(
     """The barrier of every pair by every route of alignment, and the share of units that the route brings elsewhere.
 
     One row per pair, in it one lane per kind of route; every third network is a mark. The axis of barriers is linear
-    near zero and logarithmic from 0.01 on. A barrier that is not a number is a grey cross at the right.
+    near zero and logarithmic from 0.01 on. A barrier that is not finite is a grey cross at the right.
 
     Args:
         definition: of the barrier, D1 … D4; see :mod:`modecomb_viz.statistics`.
@@ -60,7 +60,7 @@ def _barriers(table: pd.DataFrame, pairs: list[str], label: str) -> hv.Overlay:
     layers = _marks(table[finite].assign(x=positions[finite]), value)
     lost = table[~finite]
     if len(lost):
-        crosses = hv.Points(lost.assign(x=0.97 * high), [("x", label), "row"], ["pair", "route"], label="not a number")
+        crosses = hv.Points(lost.assign(x=0.97 * high), [("x", label), "row"], ["pair", "route"], label="not finite")
         layers.append(crosses.opts(marker="x", color=NAN_COLOR, size=10, tools=["hover"]))
     ticks = [(at, text) for at, text in compressed_ticks(-0.01, high).items()]
     options = {"xticks": ticks, "xlim": (-0.04 * high, high), **TOP_LEGEND}
@@ -86,13 +86,9 @@ def _marks(table: pd.DataFrame, value: hv.Dimension) -> list[hv.Points]:
 
 
 def _rows(pairs: list[str]) -> dict[str, object]:
-    """Options of an axis with one row per pair."""
-    return {
-        "yticks": [(-i, shortened(pair)) for i, pair in enumerate(pairs)],
-        "ylim": (0.5 - len(pairs), 0.5),
-        "ylabel": "pair of networks",
-        "height": min(max(SIZE["height"], 110 + 44 * len(pairs)), 1200),
-    }
+    """Options of an axis with one tall row per pair, for its routes."""
+    height = min(max(SIZE["height"], 110 + 44 * len(pairs)), 1200)
+    return {**row_options(pairs, "pair of networks"), "ylim": (0.5 - len(pairs), 0.5), "height": height}
 
 
 #: Pixels of the left column.

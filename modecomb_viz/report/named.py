@@ -5,7 +5,7 @@ import pandas as pd
 import xarray as xr
 
 from modecomb_viz.figures import Figure
-from modecomb_viz.figures.looks import UNITS, number, signed
+from modecomb_viz.figures.looks import UNITS, lost_text, number, signed
 from modecomb_viz.figures.points import point_table
 from modecomb_viz.figures.scales import span
 from modecomb_viz.figures.search import trace_span
@@ -31,25 +31,25 @@ class PointsPicture(Picture):
         strength, quantity, split = choice
         here = at(self.datasets[0], strength)
         table = point_table(here, quantity, split)
-        between = table[~table.point.isin(["A", "π(B)"])].dropna(subset="value")
+        between = table[~table.point.isin(["A", "π(B)"]) & np.isfinite(table.value)]
         words = []
         for which, place in (("lowest", "idxmin"), ("highest", "idxmax")) if len(between) else ():
             one = between.loc[getattr(between.value, place)()]
             words.append(f"{which} {quantity}: {one.point} {number(one.value)}")
         ends = table.set_index("point").value
         words += [f"A {number(ends['A'])}, π(B) {number(ends['π(B)'])}"]
-        if missing := int(table.value.isna().sum()):
-            words.append(f"{missing} points are not numbers")
+        if missing := lost_text(int((~np.isfinite(table.value)).sum()), "point"):
+            words.append(missing)
         within = span(self.datasets[0][quantity].sel(split=split).values, quantity)
         frame = self.figure.frame(here, quantity=quantity, split=split, within=within)
-        return Shown(frame, " · ".join(words), _points(table, quantity))
+        return Shown(frame, " · ".join(words), _points(table, quantity, here.midpoint_distance.units))
 
 
-def _points(table: pd.DataFrame, quantity: str) -> Table:
+def _points(table: pd.DataFrame, quantity: str, distance: str) -> Table:
     units = UNITS[quantity]
     head = (
         "point", f"{quantity} [{units}]", f"over the worse end [{units}]", "mean coefficient",
-        "from the midpoint [‖A − π(B)‖]", "draw", "its training loss [nats per example]",
+        f"from the midpoint [{distance}]", "draw", "its training loss [nats per example]",
     )  # fmt: skip
     chosen = [("", "") if np.isnan(draw) else (f"{draw:g}", number(loss)) for draw, loss in table[_CHOSEN].values]
     rows = [

@@ -4,7 +4,7 @@ import numpy as np
 import xarray as xr
 
 from modecomb_viz.figures import Figure, color_range
-from modecomb_viz.figures.looks import CURVES, interval, number, spread
+from modecomb_viz.figures.looks import CURVES, interval, lost_text, number, spread
 from modecomb_viz.figures.perturbation import all_groups, combination, of_repeats, single_groups
 from modecomb_viz.figures.samples import axis_span
 from modecomb_viz.figures.segments import curve_name
@@ -34,7 +34,7 @@ class MapPicture(Picture):
         finite, missing = values[np.isfinite(values)], int((~np.isfinite(values)).sum())
         text = f"lowest {number(finite.min())} · highest {number(finite.max())}" if finite.size else "no finite value"
         frame = self.figure.frame(here, quantity=quantity, split=split, colors=colors)
-        return Shown(frame, text + f" · {missing} points are not finite" * bool(missing))
+        return Shown(frame, text + f" · {lost_text(missing, 'point')}" * bool(missing))
 
 
 class SegmentPicture(Picture):
