@@ -241,11 +241,11 @@ def _measure(name: str, work: Work, sweep: Sweep, device: torch.device) -> dict[
     run_engine(replace(sweep, resolution=3) if isinstance(sweep, PlaneSweep) else replace(sweep, n=4), modes)
     before, memory = matmul_rate(device), _Memory(device)
     run = run_engine(sweep, modes)
-    peak, best = memory.peak(), min(loops, key=loops.__getitem__)
+    peak = memory.peak()
     # before and after: the speed of a machine drifts
     rate = (before + matmul_rate(device)) / 2
-    for batch in {best, examples}:
-        loops[batch] = (loops[batch] + plain.seconds(partial(plain.in_memory, batch))) / 2
+    loops = {batch: (seconds + plain.seconds(partial(plain.in_memory, batch))) / 2 for batch, seconds in loops.items()}
+    best = min(loops, key=loops.__getitem__)
     compared = _against_exact(run.result, sweep, modes) if "loss_error" in run.result else {}
     flops = _flops(plain.model, plain.ends[0], plain.split.x) * points
     return {

@@ -110,7 +110,7 @@ class Repair:
         model: the network that evaluates the corrected points.
         spec: of the network.
         batch: the training examples, on the device and in the precision of the evaluation.
-        strategy: "loop" or "vmap", as in :class:`~modecomb_viz.evaluation.Plan`.
+        strategy: of the plan; "vmap" measures several points together, every other one after the other.
         points_at_once: how many points are measured together under vmap.
     """
 

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 import modecomb_viz as mc
+from modecomb_viz.evaluation import replays
 
 
 @pytest.fixture(scope="session")
@@ -20,6 +21,12 @@ def digits():
 def batchnorm():
     """The embedded convnet with BatchNorm."""
     return mc.open_modes("digits-convnet")
+
+
+@pytest.fixture(autouse=True)
+def eager_captures(monkeypatch):
+    """Graphs are captured at their first run, so that small problems replay them."""
+    monkeypatch.setattr(replays, "_PATIENCE", 0)
 
 
 @pytest.fixture

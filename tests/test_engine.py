@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import reference
 import torch
-from cases import CASES, SMALL
+from cases import CASES, SMALL, WIDE
 from held import Held
 from networks import kinds
 from torch import nn
@@ -316,7 +316,7 @@ def test_a_conv_net_of_another_seed_does_not_share_weights_with_the_first():
     assert results[0] != results[1]
 
 
-@pytest.mark.parametrize("case", SMALL[::2], ids=lambda case: case.name)
+@pytest.mark.parametrize("case", [*SMALL[::2], WIDE], ids=lambda case: case.name)
 @pytest.mark.parametrize("strategy", ["loop", "vmap", "graphs"])
 def test_what_is_held_at_once_stays_below_the_bound(case, strategy):
     x = case.inputs(60).float()

@@ -160,7 +160,20 @@ def test_gpu_agrees_with_cpu(name):
     np.testing.assert_allclose(gpu.loss, cpu.loss, rtol=2e-3, atol=1e-4)
 
 
-@pytest.mark.parametrize("strategy", ["loop", "vmap", "module"])
+@pytest.mark.gpu
+@pytest.mark.parametrize("name", ["digits-mlp", "digits-resnet", "digits-convnet"])
+def test_strategies_agree_on_a_gpu(name):
+    modes, plan = mc.open_modes(name), {"examples": 100}
+    loop, *others = (
+        mc.sweep_plane(modes, resolution=7, device="cuda", precision="float64", plan={**plan, "strategy": strategy})
+        for strategy in ("loop", "vmap", "graphs")
+    )
+    for other in others:
+        np.testing.assert_allclose(other.loss, loop.loss, rtol=1e-9)
+        np.testing.assert_array_equal(other.accuracy, loop.accuracy)
+
+
+@pytest.mark.parametrize("strategy", ["loop", "vmap", "graphs", "module"])
 @pytest.mark.parametrize("case", SMALL, ids=lambda case: case.name)
 def test_bfloat16_rounds_products_and_nothing_else(case, strategy):
     model, stacked, split = problem(case, dtype=torch.float32)

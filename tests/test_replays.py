@@ -49,6 +49,17 @@ def test_other_forms_are_captured_anew(captures):
     assert len(captures) == 6
 
 
+def test_what_runs_seldom_is_not_captured(captures, monkeypatch):
+    monkeypatch.setattr(replays, "_PATIENCE", 3)
+    replay, graph = Replays(), symbolic_trace(scaled)
+    counts = []
+    for _ in range(5):
+        x = torch.randn(2, 3)
+        torch.testing.assert_close(replay(graph, x, 7, None)[0], (2 * x).relu(), rtol=0, atol=0)
+        counts.append(len(captures))
+    assert counts == [0, 0, 0, 1, 1]
+
+
 def test_views_are_not_captured(captures):
     graph = symbolic_trace(lambda x: (torch.ops.aten.t.default(x),))
     x = torch.randn(2, 3)

@@ -6,6 +6,7 @@ gives is copied out (see "CUDA Graphs" in PyTorch's notes on CUDA semantics).
 """
 
 import operator
+from collections import Counter
 from collections.abc import Callable, Hashable, Sequence
 from functools import cache, partial
 from typing import Any
@@ -15,6 +16,9 @@ from torch import Tensor
 from torch.fx import GraphModule, Node
 
 __all__ = ["Replays", "Uncapturable"]
+
+#: Runs of a form that are not worth a capture, which costs about as much as these.
+_PATIENCE = 8
 
 #: Runs before a capture, in which libraries choose their algorithms and take their workspace.
 _WARM_UP = 3
@@ -27,10 +31,13 @@ class Uncapturable(ValueError):
 class Replays:
     """Runs graphs of operations by replaying what was captured of them, once for every form of what they read.
 
-    On a CPU, where nothing can be captured, a replay runs the operations again on the same memory.
+    The form is shape, strides, type and device of tensors, and any other argument itself. The first runs of a form are
+    runs of the operations; one that comes more often is captured. On a CPU, where nothing can be captured, a replay
+    runs the operations again on the same memory.
     """
 
     def __init__(self):
+        self._runs: Counter[Hashable] = Counter()
         self._captured: dict[Hashable, _Captured] = {}
         self._pool: list[Any] = []
 
@@ -45,11 +52,15 @@ class Replays:
             return graph(*given)
         key = graph, tuple(_form(value) if use else None for value, use in zip(given, read, strict=True))
         if key not in self._captured:
+            self._runs[key] += 1
+            if self._runs[key] <= _PATIENCE:
+                return graph(*given)
             self._captured[key] = _Captured(graph, given, read, self._pool)
         return self._captured[key](given)
 
     def clear(self):
-        """Forget what was captured."""
+        """Forget what was captured, and what came how often."""
+        self._runs.clear()
         self._captured.clear()
         self._pool.clear()
 
@@ -139,7 +150,7 @@ def _listed(made: Any) -> list[Any]:
 
 
 def _reads(graph: GraphModule) -> list[bool]:
-    """Which arguments an operation reads."""
+    """Which arguments the graph reads, in their order."""
     return [bool(node.users) for node in graph.graph.nodes if node.op == "placeholder"]
 
 
