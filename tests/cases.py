@@ -63,7 +63,7 @@ CASES = [
         {"name": "convnet", "channels": [6, "M"], "norm": "none", "inputs": 1, "side": 4},
         (1, 8, 8),
     ),
-    Case("mlp-wide-input", {"name": "mlp", "widths": [1024, 8, 6, 5]}, (1, 32, 32)),
+    Case("mlp-wide-input", {"name": "mlp", "widths": [1024, 2, 3, 5]}, (1, 32, 32)),
 ]
 
 SMALL = CASES[:6]
