@@ -168,7 +168,17 @@ def described(dataset: xr.Dataset) -> str:
         notes = f", {missing} of {values.size} no numbers" if missing else ""
         lines.append(f"  {name} ({', '.join(map(str, values.dims))}): {span} [{units}]{notes}")
     lines.append("recipe: " + ", ".join(f"{key}={value!r}" for key, value in settings.items()))
-    known = ("modes_hash", "data_hash", "device", "dtype", "plan", "precision_error", "versions", "wall_time")
+    known = (
+        "modes_hash",
+        "data_hash",
+        "device",
+        "dtype",
+        "plan",
+        "precision_error",
+        "matching_objective",
+        "versions",
+        "wall_time",
+    )
     lines += [f"{key}: {dataset.attrs[key]}" for key in known if key in dataset.attrs]
     return "\n".join(lines)
 

@@ -1,5 +1,6 @@
 """A small seeded trainer: whole data set in memory, cosine schedule, one recipe for all modes of a set."""
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -10,12 +11,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from modecomb_viz.architectures import params_of
-from modecomb_viz.checkpoints import Recipe, read_recipe, save_params
+from modecomb_viz.checkpoints import ModeSet, Recipe, read_recipe, save_params
 from modecomb_viz.data import Split, load_dataset
 from modecomb_viz.evaluation import evaluate, near, resolve_device
 from modecomb_viz.permutation import Params
 
-__all__ = ["OPTIMIZERS", "Training", "measure", "train_mode", "train_modes"]
+__all__ = ["OPTIMIZERS", "Training", "cautions", "measure", "train_mode", "train_modes"]
 
 #: Optimisers by name; called with parameters, ``lr`` and ``weight_decay``.
 OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
@@ -50,6 +51,44 @@ class Training:
             raise ValueError(f"optimizer must be one of {', '.join(OPTIMIZERS)}, got {self.optimizer!r}.")
         if self.epochs < 1 or self.batch_size < 1:
             raise ValueError(f"epochs and batch_size must be ≥ 1, got {self.epochs} and {self.batch_size}.")
+
+
+#: A share of the weights on permuted axes below which it is said.
+_MOST = 0.95
+
+#: Peak learning rates between which weight matching was seen to work (an MNIST MLP: docs/reproductions.md).
+_GOOD_RATES: dict[str, tuple[float, float]] = {"sgd": (0.03, math.inf), "adam": (0.0, 0.01), "adamw": (0.0, 0.01)}
+
+
+def cautions(modes: ModeSet) -> list[str]:
+    """What in the making of a mode set bears on whether its networks can be aligned, one sentence each; never empty."""
+    recipe, found = modes.recipe, []
+    if recipe is None or not recipe.training:
+        found.append(
+            "How these networks were trained is not recorded, and the training decides whether alignment works: a low "
+            "learning rate, narrow layers or no weight decay leave a barrier that no matching removes."
+        )
+    else:
+        training = _training(recipe)
+        low, high = _GOOD_RATES[training.optimizer]
+        if not low <= training.learning_rate <= high:
+            side = "low" if training.learning_rate < low else "high"
+            found.append(
+                f"The peak learning rate {training.learning_rate:g} is {side} for {training.optimizer}: networks so "
+                "trained were seen to keep a barrier after alignment (docs/reproductions.md)."
+            )
+        if not training.weight_decay:
+            found.append(
+                "Trained without weight decay: weights keep more of their initial values, which match nothing."
+            )
+    seeds = dict(recipe.seeds) if recipe else {}
+    if len(set(map(str, seeds.values()))) < len(seeds):
+        found.append("Two networks have the same seed: they are no independent modes.")
+    if modes.spec.permuted_share < _MOST:
+        found.append(
+            f"{1 - modes.spec.permuted_share:.1%} of the weights lie on no permuted axis: no alignment moves them."
+        )
+    return found or ["Nothing in the recipe speaks against alignment."]
 
 
 def _training(recipe: Recipe) -> Training:

@@ -1,5 +1,7 @@
 """The explorer without a server: set the state, read the views and the figures."""
 
+from html import unescape
+
 import panel as pn
 import pytest
 from bokeh.document import Document
@@ -7,6 +9,7 @@ from bokeh.document import Document
 import modecomb_viz as mc
 from modecomb_viz.executor import InlineExecutor
 from modecomb_viz.explorer import Controls, error_page
+from modecomb_viz.state import PAGES
 
 
 @pytest.fixture
@@ -20,7 +23,6 @@ def test_every_view_is_complete_and_agrees_with_its_results(explorer):
     assert '<span class="state">complete</span>' in numbers
     assert f"lowest {plane.min().item():.4g} · highest {plane.max().item():.4g}" in numbers
     assert "naive" in explorer.segment.status.object
-    assert "8 of 8 draws" in explorer.distribution.status.object
     (image,) = explorer.map.figure.sources["image"].data["image"]
     assert image.shape == (9, 9)
 
@@ -50,17 +52,69 @@ def test_only_controls_with_an_effect_are_shown(explorer):
     visible = lambda: {name for name, w in explorer.controls.widgets.items() if w.visible}  # noqa: E731
     assert {"bernoulli_p", "z_kind", "log_scale"} <= visible()
     assert not {"normal_mean", "z_layers", "coordinates", "c"} & visible()
-    explorer.state.param.update(distribution="normal", plane="three_modes", quantity="accuracy")
-    assert {"normal_mean", "normal_std", "normal_clip", "coordinates", "c"} <= visible()
-    assert not {"bernoulli_p", "z_kind", "log_scale"} & visible()
+    explorer.state.param.update(distribution="normal")
+    assert {"normal_mean", "normal_std", "normal_clip"} <= visible()
+    explorer.state.param.update(plane="three_modes", quantity="accuracy")
+    assert {"coordinates", "c"} <= visible()
+    assert not {"normal_mean", "bernoulli_p", "z_kind", "log_scale"} & visible()
     explorer.state.param.update(plane="split", z_kind="layers")
     assert "z_layers" in visible()
+    explorer.state.page = "Modes"
+    assert visible() == {"modes_name", "a", "b", "alignment", "split"}
+    assert [title for title, section in explorer.controls.sections.items() if section.visible] == ["Networks", "Shown"]
 
 
 def test_every_choice_has_a_control_with_help(explorer):
-    choices = set(explorer.state.param) - {"name", "refusal"}
+    choices = set(explorer.state.param) - {"name", "refusal", "page"}
     assert set(explorer.controls.widgets) == choices
     assert all(widget.description for widget in explorer.controls.widgets.values())
+
+
+def test_a_tab_turns_the_page_and_a_page_the_tab(explorer):
+    explorer.state.page = "Layers"
+    assert explorer.tabs.active == list(PAGES).index("Layers")
+    explorer.tabs.active = list(PAGES).index("Perturbation")
+    assert explorer.state.page == "Perturbation"
+
+
+#: A word of the line of numbers of every picture.
+WORDS = {
+    "distribution": "8 of 8 draws", "laws": "laws have a mean excess", "perturbation": "of the units moved",
+    "similarity": "disagreement with A", "layers": "largest changes by a swap", "modes": "objective",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("page", ["Distribution", "Perturbation", "Similarity", "Layers", "Modes"])
+def test_every_page_shows_its_pictures(explorer, page):
+    explorer.state.page = page
+    for name in PAGES[page]:
+        view = explorer.views[name]
+        assert '<span class="state">complete</span>' in view.status.object
+        assert WORDS[name] in view.status.object
+        assert view.layout.visible
+
+
+def test_what_is_drawn_follows_the_state_without_computing(explorer):
+    explorer.state.page = "Perturbation"
+    explorer.state.strength = 0.4
+    assert "at strength 0.4" in explorer.perturbation.status.object
+    explorer.state.quantity = "accuracy"
+    table = explorer.perturbation.table.object
+    assert "test accuracy: mean (range) over repeats" in table
+    assert table.count("<tr>") == 1 + 11
+
+
+@pytest.mark.parametrize("name", ["digits-mlp", "digits-convnet"])
+def test_the_modes_are_described(name):
+    explorer = mc.Explorer(name, executor=InlineExecutor(), page="Modes")
+    modes = mc.open_modes(name)
+    about = unescape(explorer.modes.about.object)
+    assert all(word in about for word in [*modes.hashes.values(), modes.recipe.architecture_text, "1,437, 360"])
+    assert modes.spec.axes_to_perm.keys() <= set(explorer.modes.symmetry.object.replace("<pre>", "").split())
+    found = mc.align_modes(modes, "A", "B").matched
+    assert f"{found[0]:.3g} before, {found[1]:.3g} after" in explorer.modes.status.object
+    explorer.state.modes_name = "digits-resnet"
+    assert "ResNet-8" in explorer.modes.about.object
 
 
 def test_an_error_appears_in_words_and_is_escaped(explorer):
@@ -80,7 +134,7 @@ def test_a_choice_from_the_url_is_taken(explorer):
     assert not explorer.alert.visible
 
 
-@pytest.mark.parametrize("part", ["whole", "page", "map", "segment", "distribution", "controls"])
+@pytest.mark.parametrize("part", ["whole", "page", "map", "segment", "distribution", "layers", "modes", "controls"])
 def test_everything_serialises_into_a_document(explorer, part):
     shown = {"whole": explorer, "page": explorer.page()}.get(part) or getattr(explorer, part)
     document = Document()

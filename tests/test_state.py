@@ -13,7 +13,7 @@ from modecomb_viz.checkpoints import catalogue
 from modecomb_viz.data import Split
 from modecomb_viz.executor import Executor, InlineExecutor, Progress
 from modecomb_viz.hypercube import LAWS
-from modecomb_viz.state import ExplorerState, Results, law_parameter
+from modecomb_viz.state import PAGES, TOPICS, ExplorerState, Results, law_parameter
 
 QUICK = {"resolution": 9, "draws": 8}
 
@@ -28,9 +28,40 @@ def results(state):
     return Results(state, InlineExecutor())
 
 
-def test_everything_is_there_at_once(results):
-    assert set(results.datasets) == {"plane", "samples", "naive", "aligned"}
+def test_everything_on_the_page_is_there_at_once(results):
+    assert set(results.datasets) == {"plane", "naive", "aligned"}
     assert (results.progress, results.error) == ({}, "")
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if page != "Transitivity"])
+def test_every_page_is_computed_when_it_is_opened(state, results, page):
+    before = dict(results.datasets)
+    state.page = page
+    assert results.error == ""
+    assert results.topics == [topic for view in PAGES[page] for topic in TOPICS[view] if topic != "perturbed"]
+    assert set(results.topics) <= set(results.datasets)
+    assert all(results.datasets[topic] is dataset for topic, dataset in before.items()), "what was there stays"
+
+
+def test_a_page_that_is_opened_again_is_brought_up_to_date(state, results):
+    state.page = "Distribution"
+    before = results.datasets["plane"]
+    state.strength = 0.5
+    assert results.datasets["plane"] is before, "what is not on the page is not computed"
+    state.page = "Slice"
+    assert mc.recipe(results.datasets["plane"])["strength"] == 0.5
+
+
+def test_a_constant_law_has_no_family(state, results):
+    state.param.update(page="Distribution", distribution="constant")
+    assert results.topics == ["samples"]
+
+
+def test_a_picture_shown_by_itself_is_computed_on_every_page(state, results):
+    results.show("distribution")
+    state.page = "Modes"
+    state.strength = 0.5
+    assert mc.recipe(results.datasets["samples"])["strength"] == 0.5
 
 
 def test_the_results_are_those_of_the_sweeps(state, results, digits):
@@ -49,7 +80,7 @@ def test_strength_changes_only_what_depends_on_it(state, results):
     state.strength = 0.5
     after = results.datasets
     assert all(after[topic] is before[topic] for topic in ("naive", "aligned"))
-    assert all(after[topic] is not before[topic] for topic in ("plane", "samples"))
+    assert after["plane"] is not before["plane"]
     state.strength = 0.0
     assert "perturbed" not in results.datasets
 
@@ -251,6 +282,8 @@ def test_stopped_work_stays_as_it_is_until_it_goes_on():
     assert evaluated(stopped) < 65**2
     live.results.stop(["plane"])
     live.state.draws = 16
+    live.state.page = "Distribution"
+    live.state.page = "Slice"
     assert live.results.datasets["plane"] is stopped, "what else changes does not start it again"
     live.results.resume(["plane"])
     assert live.results.stopped == []

@@ -14,7 +14,7 @@ from modecomb_viz.alignment.base import Alignment, Matching, matching_objective,
 from modecomb_viz.alignment.controls import identity, random_matching
 from modecomb_viz.alignment.perturbation import PERTURBATIONS, perturb_alignment, perturbed_in
 from modecomb_viz.alignment.sinkhorn import sinkhorn
-from modecomb_viz.alignment.universe import Universe, find_universe, universe
+from modecomb_viz.alignment.universe import Universe, UniverseSearch, find_universe, universe
 from modecomb_viz.alignment.weights import weight_matching
 from modecomb_viz.checkpoints import ModeSet
 from modecomb_viz.permutation import Params, PermutationSpec, check_params
@@ -35,6 +35,7 @@ __all__ = [
     "takes",
     "unit_correlation",
     "unit_similarity",
+    "universe_search",
 ]
 
 #: The methods by name.
@@ -122,7 +123,7 @@ def align_modes(
         modes.mode(mode)
     if method == "universe":
         _check_method(method, options)
-        found = _universe_of(modes, seed, tuple(sorted(options.items())))
+        found = universe_search(modes, seed, **options).finish()
         return _onto(modes.spec, modes.params, found, b, a)
     _check_name(method)
     data = {"model": modes.model, "x": modes.train.x, "y": modes.train.y}
@@ -174,11 +175,11 @@ def align_many(
 
 
 @lru_cache(maxsize=8)
-def _universe_of(modes: ModeSet, seed: int, options: tuple[tuple[str, Any], ...]) -> Universe:
-    """The universe of all modes of a set, once."""
+def universe_search(modes: ModeSet, seed: int, **options: Any) -> UniverseSearch:
+    """The search for the universe of all modes of a set: one for all who ask, so that none is made twice."""
     for name, params in modes.params.items():
         _check(modes.spec, params, f"mode {name}")
-    return find_universe(modes.spec, modes.params, seed=seed, **dict(options))
+    return UniverseSearch(modes.spec, modes.params, seed=seed, **options)
 
 
 def _onto(spec: PermutationSpec, models: Mapping[str, Params], found: Universe, b: str, a: str) -> Alignment:

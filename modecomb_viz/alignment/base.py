@@ -75,6 +75,11 @@ class Alignment:
         return churn(self.base.permutation, self.permutation) if self.base else 0.0
 
     @cached_property
+    def matched(self) -> tuple[float, float]:
+        """:func:`matching_objective` of A with B as it came, and with π(B)."""
+        return objective_of(self, identity_permutation(self.spec)), objective_of(self, self.permutation)
+
+    @cached_property
     def objective_lost(self) -> float:
         """(F(π) − F(π′)) / (F(π) − F(id)): the share of the matching's gain that the perturbation lost.
 
@@ -83,8 +88,7 @@ class Alignment:
         """
         if self.base is None:
             return 0.0
-        matched, perturbed = (objective_of(self, p) for p in (self.base.permutation, self.permutation))
-        naive = objective_of(self, identity_permutation(self.spec))
+        (naive, matched), (_, perturbed) = self.base.matched, self.matched
         return (matched - perturbed) / (matched - naive) if matched != naive else float("nan")
 
 

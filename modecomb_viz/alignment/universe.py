@@ -1,6 +1,7 @@
 """Many models to one common universe, cycle-consistent by construction."""
 
-from collections.abc import Mapping
+from collections.abc import Generator, Iterator, Mapping
+from threading import Lock
 from typing import NamedTuple
 
 import numpy as np
@@ -22,7 +23,7 @@ from modecomb_viz.permutation import (
     restrict,
 )
 
-__all__ = ["Universe", "find_universe", "universe"]
+__all__ = ["Universe", "UniverseSearch", "find_universe", "universe"]
 
 
 class Universe(NamedTuple):
@@ -56,13 +57,60 @@ def find_universe(
 
     Source: Crisostomi, Fumero, Baieri, Bernard, Rodolà, "C²M³: Cycle-Consistent Multi-Model Merging", NeurIPS 2024.
     """
-    check_restarts(restarts)
-    names = matched_names(spec)
-    part = restrict(spec, names)
-    weights = {model: {name: params[name].double().cpu() for name in names} for model, params in models.items()}
-    runs = [_run(part, weights, _start(part, weights, seed, r), max_steps, tolerance) for r in range(restarts)]
-    best = max(runs, key=lambda run: run.objective[-1])
-    return best._replace(restarts=tuple(run.objective[-1] for run in runs))
+    options = {"seed": seed, "restarts": restarts, "max_steps": max_steps, "tolerance": tolerance}
+    return UniverseSearch(spec, models, **options).finish()
+
+
+class UniverseSearch:
+    """:func:`find_universe` in small steps, so that it can pause, and go on where it was; arguments as there."""
+
+    def __init__(
+        self,
+        spec: PermutationSpec,
+        models: Mapping[str, Params],
+        *,
+        seed: int = 0,
+        restarts: int = 1,
+        max_steps: int = 50,
+        tolerance: float = 1e-4,
+    ):
+        check_restarts(restarts)
+        names = matched_names(spec)
+        part = restrict(spec, names)
+        weights = {model: {name: params[name].double().cpu() for name in names} for model, params in models.items()}
+        starts = (_start(part, weights, seed, restart) for restart in range(restarts))
+        self._steps = _best_of(_run(part, weights, start, max_steps, tolerance) for start in starts)
+        self._found: Universe | None = None
+        self._lock = Lock()
+
+    def advance(self) -> bool:
+        """One step; False once the universe is found."""
+        with self._lock:
+            if self._found is None:
+                try:
+                    next(self._steps)
+                except StopIteration as end:
+                    self._found = end.value
+            return self._found is None
+
+    def finish(self) -> Universe:
+        """All steps that are left. A job that is cancelled meanwhile leaves the search where it is."""
+        while self.advance():
+            checkpoint()
+        assert self._found is not None
+        return self._found
+
+
+#: A part of a search: yields between steps.
+_Part = Generator[None, None, Universe]
+
+
+def _best_of(runs: Iterator[_Part]) -> _Part:
+    found = []
+    for run in runs:
+        found.append((yield from run))
+    best = max(found, key=lambda one: one.objective[-1])
+    return best._replace(restarts=tuple(one.objective[-1] for one in found))
 
 
 def _start(spec: PermutationSpec, weights: Mapping[str, Params], seed: int, restart: int) -> dict[str, dict]:
@@ -95,15 +143,14 @@ def _pairs(moved: list[dict[str, Tensor]]) -> Tensor:
 
 def _run(
     spec: PermutationSpec, weights: Mapping[str, Params], start: Mapping, max_steps: int, tolerance: float
-) -> Universe:
+) -> _Part:
     if not spec.sizes:  # nothing is free
         return Universe({model: {} for model in start}, (_agreement(spec, start, weights),), ())
     current = {model: {group: matrix_of(p) for group, p in groups.items()} for model, groups in start.items()}
     trace = [_together(spec, current, weights).item()]
     for _ in range(max_steps):
-        checkpoint()
-        target = _linear_maximum(spec, current, weights)
-        step = _best_step(spec, current, target, weights)
+        target = yield from _linear_maximum(spec, current, weights)
+        step = yield from _best_step(spec, current, target, weights)
         moved = _between(current, target, step)
         reached = _together(spec, moved, weights).item()
         if reached <= trace[-1] + tolerance * abs(trace[-1]):
@@ -111,17 +158,24 @@ def _run(
         current = moved
         trace.append(reached)
     permutations = {model: harden(groups) for model, groups in current.items()}
-    return _ascend(spec, weights, permutations, [*trace, _agreement(spec, permutations, weights)])
+    return (yield from _ascend(spec, weights, permutations, [*trace, _agreement(spec, permutations, weights)]))
 
 
-def _linear_maximum(spec: PermutationSpec, current: Mapping, weights: Mapping[str, Params]) -> dict:
+def _linear_maximum(
+    spec: PermutationSpec, current: Mapping, weights: Mapping[str, Params]
+) -> Generator[None, None, dict[str, dict[str, Tensor]]]:
     """The permutations that maximise the linear model of the objective around the current matrices."""
     free = {model: {g: m.clone().requires_grad_() for g, m in groups.items()} for model, groups in current.items()}
     leaves = [matrix for groups in free.values() for matrix in groups.values()]
     slopes = iter(
         torch.autograd.grad(_together(spec, free, weights), leaves, allow_unused=True, materialize_grads=True)
     )
-    return {model: {group: matrix_of(assign(next(slopes))) for group in groups} for model, groups in free.items()}
+    target: dict[str, dict[str, Tensor]] = {model: {} for model in free}
+    for model, groups in free.items():
+        for group in groups:
+            target[model][group] = matrix_of(assign(next(slopes)))
+            yield
+    return target
 
 
 def _between(current: Mapping, target: Mapping, step: float) -> dict:
@@ -131,17 +185,22 @@ def _between(current: Mapping, target: Mapping, step: float) -> dict:
     }
 
 
-def _best_step(spec: PermutationSpec, current: Mapping, target: Mapping, weights: Mapping[str, Params]) -> float:
+def _best_step(
+    spec: PermutationSpec, current: Mapping, target: Mapping, weights: Mapping[str, Params]
+) -> Generator[None, None, float]:
     """The best step in [0, 1], exactly: the objective is a polynomial in it, of twice the axes that move together."""
     degree = 2 * max(sum(entry is not None for entry in axes) for axes in spec.axes_to_perm.values())
     steps = 0.5 - 0.5 * np.cos(np.pi * np.arange(degree + 1) / degree)
-    values = [_together(spec, _between(current, target, float(step)), weights).item() for step in steps]
+    values = []
+    for step in steps:
+        values.append(_together(spec, _between(current, target, float(step)), weights).item())
+        yield
     polynomial = np.polynomial.Polynomial.fit(steps, values, degree)
     turns = [root.real for root in polynomial.deriv().roots() if abs(root.imag) < 1e-9 and 0 < root.real < 1]
     return max([*turns, 1.0], key=polynomial)
 
 
-def _ascend(spec: PermutationSpec, weights: Mapping[str, Params], permutations: dict, trace: list[float]) -> Universe:
+def _ascend(spec: PermutationSpec, weights: Mapping[str, Params], permutations: dict, trace: list[float]) -> _Part:
     """Coordinate ascent: every model and group in turn gets the best assignment against the sum of the others."""
     permutations = {model: dict(groups) for model, groups in permutations.items()}
     while True:
@@ -152,6 +211,7 @@ def _ascend(spec: PermutationSpec, weights: Mapping[str, Params], permutations: 
             total = {name: sum(params[name] for params in others) for name in spec.axes_to_perm}
             order = torch.Generator().manual_seed(len(trace))
             permutations[model] = coordinate_ascent(spec, total, weights[model], permutations[model], order).permutation
+            yield
         reached = _agreement(spec, permutations, weights)
         if reached <= trace[-1] + 1e-12 * abs(trace[-1]):
             return Universe(permutations, tuple(trace), ())

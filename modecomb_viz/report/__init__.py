@@ -12,10 +12,11 @@ from pathlib import Path
 
 import xarray as xr
 
-from modecomb_viz.report.page import render
+from modecomb_viz.report.page import PICTURES, render
+from modecomb_viz.report.picture import TABLE_STYLE, Picture, Shown, Table
 from modecomb_viz.results import check_path, recipe, save, write_whole
 
-__all__ = ["SIZE_BUDGET", "render", "save_report"]
+__all__ = ["PICTURES", "SIZE_BUDGET", "TABLE_STYLE", "Picture", "Shown", "Table", "render", "save_report"]
 
 #: Bytes that a standard report must not exceed.
 SIZE_BUDGET = 5 * 2**20

@@ -9,7 +9,7 @@ from markupsafe import Markup, escape
 
 from modecomb_viz.figures import Figure, Frame, Property
 
-__all__ = ["Choice", "Picture", "Shown", "Table", "at"]
+__all__ = ["TABLE_STYLE", "Choice", "Picture", "Shown", "Table", "at"]
 
 #: What one setting of the controls chooses: strength, quantity, split.
 Choice = tuple[float, str, str]
@@ -42,12 +42,12 @@ class Shown(NamedTuple):
 
 
 #: Bokeh draws the table where the style of the page does not reach.
-_TABLE_STYLE = """
+TABLE_STYLE = """
 :host { overflow: auto; max-height: 420px; }
 table { border-collapse: collapse; font-size: 13px; }
-th, td { text-align: left; padding: 2px 14px 2px 0; border-bottom: 1px solid #eee; vertical-align: top; }
+th, td { text-align: left; padding: 2px 14px 2px 0; border-bottom: 1px solid #8884; vertical-align: top; }
 td { white-space: nowrap; }
-th { font-weight: 600; position: sticky; top: 0; background: #fff; }
+th { font-weight: 600; }
 td { font-variant-numeric: tabular-nums; }
 """
 
@@ -75,7 +75,7 @@ class Picture:
         self.figure, self.datasets = figure, datasets
         style = {"font-size": "13px"}
         self.numbers = Div(text=" ", render_as_text=True, disable_math=True, sizing_mode="stretch_width", styles=style)
-        self.table = Div(text=" ", disable_math=True, sizing_mode="stretch_width", stylesheets=[_TABLE_STYLE])
+        self.table = Div(text=" ", disable_math=True, sizing_mode="stretch_width", stylesheets=[TABLE_STYLE])
 
     @property
     def follows(self) -> bool:

@@ -19,7 +19,7 @@ import xarray as xr
 from torch import Tensor, nn
 
 from modecomb_viz import __version__
-from modecomb_viz.alignment import Alignment, align_modes, perturb_alignment
+from modecomb_viz.alignment import Alignment, align_modes, perturb_alignment, universe_search
 from modecomb_viz.checkpoints import ModeSet
 from modecomb_viz.data import Split, stratified
 from modecomb_viz.evaluation import (
@@ -120,6 +120,7 @@ class Measurement:
         if journal and not known:
             journal.note(plan=self._recorded_plan())
         self._precision_error: dict[str, float] = {}
+        self._objectives: dict[str, dict[str, float]] = {}
         self.repair = self._prepare_repair() if sweep.repair != "none" else None
         self._engines: dict[tuple[int, str], tuple[Combinations, Engine]] = {}
 
@@ -153,7 +154,16 @@ class Measurement:
     def alignment(self, b: str | None = None, method: str | None = None, *, onto: str | None = None) -> Alignment:
         """The unperturbed alignment of a mode onto another, by default ``a``."""
         sweep = self.sweep
-        return _aligned(self.modes, onto or sweep.a, b or sweep.b, method or sweep.alignment, sweep.alignment_seed)
+        b, onto, method = b or sweep.b, onto or sweep.a, method or sweep.alignment
+        found = _aligned(self.modes, onto, b, method, sweep.alignment_seed)
+        self._objectives[f"{b} onto {onto}, {method}"] = dict(zip(("naive", "aligned"), found.matched, strict=True))
+        return found
+
+    def find_universe(self) -> Iterator[Progress]:
+        """Search the universe of all modes, which takes long, in steps between which other jobs have their turn."""
+        search = universe_search(self.modes, self.sweep.alignment_seed)
+        while search.advance():
+            yield Progress(self.done, max(1, self.total))
 
     def perturbed(self, strength: float, b: str | None = None, seed_offset: int = 0) -> Alignment:
         """The alignment of a mode onto ``a``, perturbed as the sweep says."""
@@ -347,7 +357,7 @@ class Measurement:
         return label(dataset, attributes)
 
     def provenance(self) -> dict[str, Any]:
-        """Recipe, content hashes, device, type, plan, versions and seconds of computing."""
+        """Recipe, content hashes, device, type, plan, versions, seconds of computing, objective of every matching."""
         identity = {name: json.dumps(entry) for name, entry in _identity(self.sweep, self.modes).items()}
         return {
             "sweep": self.sweep.name,
@@ -357,6 +367,7 @@ class Measurement:
             "dtype": self.sweep.precision,
             "plan": json.dumps(self._recorded_plan()),
             "wall_time": self.seconds,
+            **({"matching_objective": json.dumps(self._objectives)} if self._objectives else {}),
             **({"precision_error": json.dumps(self._precision_error)} if self._precision_error else {}),
         }
 
@@ -412,7 +423,10 @@ class Sweep(Settings):
                 identity = json.loads(json.dumps(header))
                 kept = stack.enter_context(Journal.opened(journal, identity))
                 stack.enter_context(with_threads(kept.header.get("plan", {}).get("threads")))
-            yield from self.measure(Measurement(self, modes, kept))
+            run = Measurement(self, modes, kept)
+            if self.alignment == "universe":
+                yield from run.find_universe()
+            yield from self.measure(run)
 
     def measure(self, run: Measurement) -> Iterator[Step]:
         """What :meth:`steps` yields, by one run; sets its total first."""

@@ -57,27 +57,34 @@ class TransitivitySweep(Sweep):
         routes = ["naive", "direct", *(f"through {k}" for k in members), "universe"]
         many = len(pairs) * (len(members) + 1) * len(self.strengths)
         run.total = self.points * many * len(self.splits)
-        lines: dict[tuple[int, int, int], Combinations] = {}
         errors = np.full((len(self.strengths), len(pairs), len(routes)), np.nan)
-        for s, strength in enumerate(self.strengths):
-            for p, (i, j) in enumerate(pairs.values()):
-                for r, route in enumerate(routes):
-                    if _is_route(route, i, j):
-                        lines[s, p, r], errors[s, p, r] = _Routes(run, strength).line(i, j, route)
         shape = (len(self.strengths), len(self.splits), len(pairs), len(routes), self.points)
         values = {q: np.full(shape, np.nan) for q in QUANTITIES}
         t = grid_axis(0.0, 1.0, self.points)
-        for stride, new in levels(self.points):
-            for (s, p, r), line in lines.items():
-                measured = yield from run.evaluate(line, torch.as_tensor(t[new]))
-                for quantity in QUANTITIES:
-                    values[quantity][s, :, p, r, new] = measured[quantity].T
-            dims = ("strength", "split", "pair", "route", "t")
-            yield run.dataset(
-                {q: (dims, array[..., ::stride].copy()) for q, array in values.items()}
-                | {"cycle_error": (("strength", "pair", "route"), errors)},
-                {"t": t[::stride], "pair": list(pairs), "route": routes},
-            )
+        dims = ("strength", "split", "pair", "route", "t")
+        # The universe takes longer than all the others, which are shown meanwhile.
+        for together in ([route for route in routes if route != "universe"], ["universe"]):
+            if together == ["universe"]:
+                yield from run.find_universe()
+            lines: dict[tuple[int, int, int], Combinations] = {}
+            for s, strength in enumerate(self.strengths):
+                for p, (i, j) in enumerate(pairs.values()):
+                    for route in together:
+                        if _is_route(route, i, j):
+                            at = s, p, routes.index(route)
+                            lines[at], errors[at] = _Routes(run, strength).line(i, j, route)
+            for stride, new in levels(self.points):
+                for (s, p, r), line in lines.items():
+                    measured = yield from run.evaluate(line, torch.as_tensor(t[new]))
+                    for quantity in QUANTITIES:
+                        values[quantity][s, :, p, r, new] = measured[quantity].T
+                if together == ["universe"] and stride > 1:
+                    continue
+                yield run.dataset(
+                    {q: (dims, array[..., ::stride].copy()) for q, array in values.items()}
+                    | {"cycle_error": (("strength", "pair", "route"), errors.copy())},
+                    {"t": t[::stride], "pair": list(pairs), "route": routes},
+                )
 
     def _pairs(self, modes: ModeSet) -> dict[str, tuple[str, str]]:
         """Every two members, by the name of the pair."""

@@ -109,6 +109,7 @@ DEEP = """
 const deep = (root, selector) => [...root.querySelectorAll('*')].flatMap(
   (e) => [...(e.matches(selector) ? [e] : []), ...(e.shadowRoot ? deep(e.shadowRoot, selector) : [])])
 const hash = (canvas) => {
+  if (!canvas.width || !canvas.height) { return 0 } // not laid out yet
   const data = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data
   let h = 0
   for (let i = 0; i < data.length; i += 97) h = (h * 31 + data[i]) | 0
@@ -135,9 +136,10 @@ class Deep:
         """Wait for a JavaScript condition, in which ``deep`` and ``pictures`` are at hand."""
         self.page.wait_for_function(f"(arg) => {{{DEEP} return {condition}}}", arg=argument, timeout=timeout)
 
-    def wait_until_complete(self):
-        self.wait("(() => { const s = deep(document, '.state'); return s.length >= 3 && "
-                  "s.every((e) => e.textContent === 'complete') })()")  # fmt: skip
+    def wait_until_complete(self, pictures: int = 2):
+        """Wait until so many pictures are on the page, and all are complete."""
+        self.wait("(() => { const s = deep(document, '.state'); return s.length === arg && "
+                  "s.every((e) => e.textContent === 'complete') })()", pictures)  # fmt: skip
 
 
 @pytest.fixture

@@ -1,34 +1,51 @@
-"""What the explorer shows: every choice as a parameter, and the results that follow from the choices.
+"""Every choice of the explorer as a parameter, and the sweeps that the choices ask for."""
 
-:class:`ExplorerState` knows which sweeps its choices ask for; :class:`Results` has them computed by an
-executor and holds what has arrived. Neither knows a widget, so both are driven and tested from Python.
-"""
-
-import time
-from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
-from json import dumps
-from threading import Lock
 from typing import Any
 
 import param
-import xarray as xr
 
 from modecomb_viz.alignment import METHODS, PERTURBATIONS
 from modecomb_viz.checkpoints import ModeSet, catalogue, described, open_modes
-from modecomb_viz.executor import Job, Progress, Queue
 from modecomb_viz.hypercube import GRANULARITIES, LAWS, PLANES
 from modecomb_viz.repair import REPAIRS, has_batch_norm
-from modecomb_viz.sweep import PlaneSweep, SamplesSweep, SegmentSweep, Sweep
+from modecomb_viz.sweep import (
+    LawsSweep,
+    LayersSweep,
+    PerturbationSweep,
+    PlaneSweep,
+    SamplesSweep,
+    SegmentSweep,
+    SimilaritySweep,
+    Sweep,
+    TransitivitySweep,
+)
 
-__all__ = ["RESOLUTIONS", "TOPICS", "ExplorerState", "Results", "law_parameter", "open_shared"]
+__all__ = ["PAGES", "RESOLUTIONS", "TOPICS", "ExplorerState", "law_parameter", "open_shared"]
 
 #: The pictures of the explorer, and what is computed for each.
 TOPICS: dict[str, tuple[str, ...]] = {
     "map": ("plane",),
-    "distribution": ("samples",),
     "segment": ("naive", "aligned", "perturbed"),
+    "distribution": ("samples",),
+    "laws": ("laws",),
+    "perturbation": ("perturbation",),
+    "transitivity": ("transitivity",),
+    "similarity": ("similarity",),
+    "layers": ("layers",),
+    "modes": ("matched",),
+}
+
+#: The pages of the explorer, and the pictures on each. Only what is on the page is computed.
+PAGES: dict[str, tuple[str, ...]] = {
+    "Slice": ("map", "segment"),
+    "Distribution": ("distribution", "laws"),
+    "Perturbation": ("perturbation",),
+    "Transitivity": ("transitivity",),
+    "Similarity": ("similarity",),
+    "Layers": ("layers",),
+    "Modes": ("modes",),
 }
 
 #: Points per side that the explorer offers; 2^k + 1, so that every coarser level reaches all edges.
@@ -37,11 +54,11 @@ RESOLUTIONS = (9, 17, 33, 65, 129)
 #: Points of every curve: 2^k + 1, so that the midpoint is there at every level.
 _SEGMENT_POINTS = 33
 
-#: Seconds between two reports of progress of one topic.
-_REPORT_EVERY = 0.1
+#: The same for the curve of every layer, of which there are many.
+_LAYER_POINTS = 9
 
-#: How many final results are kept to be shown again at once.
-_KEPT = 64
+#: Parameters that are no choices.
+_INTERNAL = {"name", "refusal"}
 
 _SEED = {"default": 0, "bounds": (0, 9999)}
 
@@ -78,6 +95,8 @@ class ExplorerState(param.Parameterized):
     Raises:
         ValueError: for a name that is neither in the catalogue nor a folder, or a folder that does not hold a mode set.
     """
+
+    page = param.Selector(objects=list(PAGES), default="Slice", label="Page", doc="Which pictures are shown.")
 
     modes_name = param.Selector(objects=[], label="Modes", doc="Networks of one architecture, trained independently.")
     a = param.Selector(objects=[], label="A", doc="The network at coefficient 0.")
@@ -133,6 +152,24 @@ class ExplorerState(param.Parameterized):
         0.0, bounds=(0.0, 1.0), step=0.01, label="Strength", doc="0 keeps the matching, 1 replaces all of it."
     )
     perturbation_seed = param.Integer(**_SEED, label="Seed of the perturbation", doc="Which units are moved.")
+
+    repeats = param.Integer(5, bounds=(1, 20), label="Repeats", doc="Perturbations per strength, each of its own seed.")
+    perturbed = param.Selector(
+        objects=["midpoint", "draws"],
+        default="midpoint",
+        label="Combination",
+        doc="What is combined by the perturbed matching: the midpoint, or eight draws of the distribution below.",
+    )
+    per_group = param.Boolean(
+        False, label="Each group alone", doc="Perturbs every group of units alone as well, all others matched."
+    )
+    base = param.Number(
+        0.0,
+        bounds=(0.0, 1.0),
+        step=0.05,
+        label="Other layers",
+        doc="Coefficient of the layers that stay: 0 is A, 1 π(B).",
+    )
 
     quantity = param.Selector(objects=["loss", "accuracy"], default="loss", doc="What the pictures show.")
     split = param.Selector(objects=["test", "train"], default="test", doc="The data it is measured on.")
@@ -203,8 +240,8 @@ class ExplorerState(param.Parameterized):
         return faults
 
     def _choose(self, name: str, text: str):
-        if name not in self.param or name in ("name", "refusal"):
-            choices = ", ".join(sorted(set(self.param) - {"name", "refusal"}))
+        if name not in self.param or name in _INTERNAL:
+            choices = ", ".join(sorted(set(self.param) - _INTERNAL))
             raise ValueError(f"there is no choice '{name}'. The choices are {choices}.")
         declared, kept = self.param[name], f"It stays at {getattr(self, name)}."
         try:
@@ -243,47 +280,80 @@ class ExplorerState(param.Parameterized):
 
     @property
     def _common(self) -> dict[str, Any]:
+        if self.a == self.b:
+            raise ValueError(f"A and B are both network '{self.a}'. Choose two different networks.")
         return {"a": self.a, "b": self.b, "splits": (self.split,), "repair": self.repair}
 
     @property
-    def _matching(self) -> dict[str, Any]:
-        return {
-            **self._common,
-            "alignment": self.alignment,
-            "perturbation": self.perturbation,
-            "strength": self.strength,
-            "perturbation_seed": self.perturbation_seed,
-            "seed": self.seed,
-        }
+    def _perturbed(self) -> dict[str, Any]:
+        """The matching, and how it is perturbed, at the strength that a sweep takes itself."""
+        names = ("alignment", "perturbation", "perturbation_seed", "seed")
+        return {name: getattr(self, name) for name in names}
 
-    def sweeps(self) -> dict[str, Sweep]:
-        """The sweeps that the choices ask for, by topic.
+    @property
+    def _matching(self) -> dict[str, Any]:
+        return {**self._common, **self._perturbed, "strength": self.strength}
+
+    def sweeps(self, views: Iterable[str] = ()) -> dict[str, Sweep]:
+        """The sweeps that the choices ask for, by topic: those of the page, and of further pictures.
+
+        A topic that the choices leave without meaning, such as the perturbed segment at strength 0, is not there.
 
         Raises:
             ValueError: when choices exclude each other, in words for the page.
         """
-        if self.a == self.b:
-            raise ValueError(f"A and B are both network '{self.a}'. Choose two different networks.")
-        sweeps: dict[str, Sweep] = {
-            "plane": PlaneSweep(
-                plane=self.plane,
-                resolution=self.resolution,
-                margin=self.margin,
-                tolerance=self.tolerance,
-                coordinates=self.coordinates,
-                c=self.c,
-                z="draw" if self.z_kind == "draw" else self.z_layers,
-                **self.law,
-                **self._matching,
-            ),
-            "samples": SamplesSweep(n=self.draws, **self.law, **self._matching),
-            "naive": SegmentSweep(**self._common, alignment="identity", points=_SEGMENT_POINTS),
+        made = {
+            "plane": self._plane,
+            "naive": lambda: SegmentSweep(**self._common, alignment="identity", points=_SEGMENT_POINTS),
+            "aligned": self._aligned,
+            "perturbed": self._perturbed_segment,
+            "samples": lambda: SamplesSweep(n=self.draws, **self.law, **self._matching),
+            "laws": self._laws,
+            "perturbation": self._perturbation,
+            "transitivity": self._transitivity,
+            "similarity": lambda: SimilaritySweep(n=self.draws, **self.law, **self._matching),
+            "matched": lambda: SegmentSweep(**self._common, alignment=self.alignment, points=2),
+            "layers": lambda: LayersSweep(base=self.base, points=_LAYER_POINTS, **self._matching),
         }
-        if self.alignment != "identity":
-            sweeps["aligned"] = SegmentSweep(**self._common, alignment=self.alignment, points=_SEGMENT_POINTS)
-        if self.strength:
-            sweeps["perturbed"] = SegmentSweep(**{**self._matching, "seed": 0}, points=_SEGMENT_POINTS)
-        return sweeps
+        topics = [topic for view in dict.fromkeys((*PAGES[self.page], *views)) for topic in TOPICS[view]]
+        return {topic: sweep for topic in topics if (sweep := made[topic]()) is not None}
+
+    def _plane(self) -> Sweep:
+        return PlaneSweep(
+            plane=self.plane,
+            resolution=self.resolution,
+            margin=self.margin,
+            tolerance=self.tolerance,
+            coordinates=self.coordinates,
+            c=self.c,
+            z="draw" if self.z_kind == "draw" else self.z_layers,
+            **self.law,
+            **self._matching,
+        )
+
+    def _aligned(self) -> Sweep | None:
+        if self.alignment == "identity":
+            return None
+        return SegmentSweep(**self._common, alignment=self.alignment, points=_SEGMENT_POINTS)
+
+    def _perturbed_segment(self) -> Sweep | None:
+        return SegmentSweep(**{**self._matching, "seed": 0}, points=_SEGMENT_POINTS) if self.strength else None
+
+    def _laws(self) -> Sweep | None:
+        """A constant law has one member, so there is no family of them."""
+        if self.distribution == "constant":
+            return None
+        return LawsSweep(distribution=self.distribution, granularity=self.granularity, **self._matching)
+
+    def _perturbation(self) -> Sweep:
+        law = self.law if self.perturbed == "draws" else {}
+        return PerturbationSweep(
+            repeats=self.repeats, per_group=self.per_group, **law, **self._common, **self._perturbed
+        )
+
+    def _transitivity(self) -> Sweep:
+        matching = {**self._perturbed, "strength": self.strength}
+        return TransitivitySweep(splits=(self.split,), repair=self.repair, **matching)
 
 
 for _distribution, _law in LAWS.items():
@@ -301,145 +371,3 @@ for _distribution, _law in LAWS.items():
                 doc=_parameter.doc,
             ),
         )
-
-
-def _at_once(call: Callable[[], None]):
-    call()
-
-
-class Results(param.Parameterized):
-    """What has been computed for a state, growing from coarse to fine.
-
-    A change of the state starts only the sweeps that it changes; a newer request replaces the older one of its
-    topic. What was shown stays until something newer has arrived, also after an error.
-
-    Args:
-        state: the choices.
-        executor: where jobs run.
-        publish: brings a call from the executor's thread to the thread that owns the pictures.
-    """
-
-    datasets = param.Dict(default={}, doc="The newest Dataset by topic.")
-    progress = param.Dict(default={}, doc="Progress by topic, of those that are being computed.")
-    stopped = param.List(default=[], doc="Topics whose computation was stopped before its end.")
-    error = param.String("", doc="Why the last request could not be computed, in words; empty when it could.")
-
-    def __init__(self, state: ExplorerState, executor: Queue, publish: Callable[[Callable[[], None]], None] = _at_once):
-        super().__init__()
-        self.state, self._executor, self._publish = state, executor, publish
-        self._wanted: dict[str, str] = {}
-        self._finished: OrderedDict[str, xr.Dataset] = OrderedDict()
-        self._reported: dict[str, float] = {}
-        self._lock, self._asked = Lock(), False
-        self._arrived: dict[str, dict[str, Any]] = {}
-        state.param.watch(lambda *events: self.request(), list(state.param))
-        self.request()
-
-    def request(self):
-        """Start what the state asks for and is neither there nor under way."""
-        try:
-            modes, sweeps = self.state.modes, self.state.sweeps()
-        except ValueError as error:
-            self.error = str(error)
-            return
-        datasets, progress, jobs, stopped = dict(self.datasets), dict(self.progress), [], list(self.stopped)
-        for topic in self._wanted.keys() - sweeps.keys():
-            self._drop(topic)
-            for table in (datasets, progress):
-                table.pop(topic, None)
-        for topic, sweep in reversed(sweeps.items()):
-            key = dumps(sweep.recipe(modes), sort_keys=True)
-            if self._wanted.get(topic) != key:
-                self._wanted[topic] = key
-                progress.pop(topic, None)
-                stopped = [other for other in stopped if other != topic]
-                if key in self._finished:
-                    self._executor.cancel(id(self), topic)
-                    self._finished.move_to_end(key)
-                    datasets[topic] = self._finished[key]
-                else:
-                    progress[topic] = Progress(0, 1)
-                    jobs.append((topic, key, modes, sweep))
-        self.param.update(datasets=datasets, progress=progress, stopped=stopped, error="")
-        for job in jobs:
-            self._start(*job)
-
-    def stop(self, topics: Iterable[str]):
-        """End the work on topics as it stands; what has arrived stays shown."""
-        ended = [topic for topic in topics if topic in self.progress]
-        for topic in ended:
-            self._executor.cancel(id(self), topic)
-        progress = {topic: value for topic, value in self.progress.items() if topic not in ended}
-        self.param.update(progress=progress, stopped=sorted({*self.stopped, *ended}))
-
-    def resume(self, topics: Iterable[str]):
-        """Start the work on stopped topics again."""
-        for topic in topics:
-            if topic in self.stopped:
-                self._wanted.pop(topic, None)
-        self.request()
-
-    def cancel(self):
-        """Stop all work; for the end of a session."""
-        self._wanted.clear()
-        self._executor.cancel(id(self))
-
-    def _drop(self, topic: str):
-        del self._wanted[topic]
-        self._executor.cancel(id(self), topic)
-
-    def _start(self, topic: str, key: str, modes: ModeSet, sweep: Sweep):
-        job = Job(
-            lambda: sweep.steps(modes),
-            on_step=lambda step: self._on_step(topic, key, step),
-            on_end=lambda error: self._arrive(topic, key, ended=error),
-        )
-        self._executor.submit(id(self), topic, job)
-
-    def _arrive(self, topic: str, key: str, **news: Any):
-        """In the executor's thread: note what is newest of a topic, and ask for it to be shown, once at a time.
-
-        A page that is slow to draw skips intermediate pictures instead of falling behind.
-        """
-        with self._lock:
-            noted = self._arrived.get(topic, {})
-            self._arrived[topic] = {**(noted if noted.get("key") == key else {}), "key": key, **news}
-            if self._asked:
-                return
-            self._asked = True
-        self._publish(self._show)
-
-    def _on_step(self, topic: str, key: str, step: Progress | xr.Dataset):
-        """In the executor's thread: pass on every Dataset, and progress now and then."""
-        if isinstance(step, xr.Dataset):
-            self._arrive(topic, key, dataset=step)
-        elif time.monotonic() - self._reported.get(topic, 0.0) > _REPORT_EVERY:
-            self._reported[topic] = time.monotonic()
-            self._arrive(topic, key, progress=step)
-
-    def _show(self):
-        """Show everything that has arrived and is still wanted, in one update."""
-        with self._lock:
-            arrived, self._arrived, self._asked = self._arrived, {}, False
-        datasets, progress, error = dict(self.datasets), dict(self.progress), self.error
-        for topic, news in arrived.items():
-            if self._wanted.get(topic) != news["key"] or topic in self.stopped:
-                continue
-            if "dataset" in news:
-                datasets[topic] = news["dataset"]
-            if "progress" in news:
-                progress[topic] = news["progress"]
-            if "ended" in news:
-                progress.pop(topic, None)
-                error = self._end(topic, news["key"], news["ended"], datasets) or error
-        self.param.update(datasets=datasets, progress=progress, error=error)
-
-    def _end(self, topic: str, key: str, fault: Exception | None, datasets: Mapping[str, xr.Dataset]) -> str:
-        """Keep a final result, or give the words for a failure."""
-        if fault is not None:
-            del self._wanted[topic]
-            return str(fault) if isinstance(fault, ValueError) else f"{type(fault).__name__}: {fault}"
-        self._finished[key] = datasets[topic]
-        while len(self._finished) > _KEPT:
-            self._finished.popitem(last=False)
-        return ""

@@ -1,0 +1,157 @@
+"""The explorer as a whole: its pages, its controls, and what it says when something is wrong."""
+
+from collections.abc import Callable, Mapping
+from html import escape
+from threading import Lock
+from typing import Any
+
+import panel as pn
+import panel_material_ui as pmui
+import param
+from bokeh.document import Document
+
+from modecomb_viz.checkpoints import ModeSet
+from modecomb_viz.evaluation import resolve_device
+from modecomb_viz.executor import Queue, shared_executor
+from modecomb_viz.explorer.controls import Controls
+from modecomb_viz.explorer.modes import ModesView
+from modecomb_viz.explorer.pictures import (
+    LawsView,
+    LayersView,
+    PerturbationView,
+    SimilarityView,
+    TransitivityView,
+)
+from modecomb_viz.explorer.views import DistributionView, MapView, SegmentView, View
+from modecomb_viz.state import PAGES, ExplorerState, Results
+
+__all__ = ["Explorer", "error_page"]
+
+
+_VIEWS = (
+    MapView, SegmentView, DistributionView, LawsView, PerturbationView, TransitivityView, SimilarityView, LayersView,
+    ModesView,
+)  # fmt: skip
+
+
+class _Publisher:
+    """Brings calls from the executor's thread into a document, in order.
+
+    What is changed between the first rendering of a page and its connection is lost, so calls wait until
+    the page is loaded.
+    """
+
+    def __init__(self, document: Document):
+        self._document, self._lock = document, Lock()
+        self._waiting: list[Callable[[], None]] | None = []
+        pn.state.onload(self._open)
+
+    def __call__(self, call: Callable[[], None]):
+        with self._lock:
+            if self._waiting is not None:
+                self._waiting.append(call)
+                return
+        self._document.add_next_tick_callback(call)
+
+    def _open(self):
+        with self._lock:
+            waiting, self._waiting = self._waiting or [], None
+        for call in waiting:
+            call()
+
+
+class Explorer(pn.viewable.Viewer):
+    """The live explorer of the hypercube between two networks.
+
+    Args:
+        modes: a mode set, a name of the catalogue, or a folder with a recipe and checkpoints.
+        executor: where sweeps run; by default the one queue of the device, shared by all sessions.
+        choices: initial values of the state, such as ``strength=0.3``.
+
+    Attributes:
+        state: every choice; setting one moves its widget and starts what it changes.
+        results: the Datasets that have arrived, by topic.
+        map, segment, distribution, laws, perturbation, transitivity, similarity, layers, modes: the views, each of
+            which can be shown alone; what is shown alone is computed whatever the page.
+        controls: the sidebar.
+    """
+
+    def __init__(self, modes: ModeSet | str = "digits-mlp", *, executor: Queue | None = None, **choices: Any):
+        super().__init__()
+        document = pn.state.curdoc
+        publish = {"publish": _Publisher(document)} if document else {}
+        self.state = ExplorerState(modes, **choices)
+        self.alert = pmui.Alert(object="", severity="error", visible=False, sizing_mode="stretch_width", margin=6)
+        self.warning = pmui.Alert(object="", severity="warning", visible=False, sizing_mode="stretch_width", margin=6)
+        self.results = Results(self.state, executor or shared_executor(resolve_device(None)), **publish)
+        self.controls = Controls(self.state)
+        self.views: dict[str, View] = {view.name_of_view: view(self.state, self.results) for view in _VIEWS}
+        self.map, self.segment, self.distribution = (self.views[name] for name in ("map", "segment", "distribution"))
+        self.laws, self.perturbation, self.transitivity, self.similarity, self.layers, self.modes = (
+            self.views[name] for name in ("laws", "perturbation", "transitivity", "similarity", "layers", "modes")
+        )
+        self.tabs = pmui.Tabs(
+            *((page, pn.Spacer(height=0)) for page in PAGES),
+            active=list(PAGES).index(self.state.page),
+            sizing_mode="stretch_width",
+        )
+        self.tabs.param.watch(self._turn, ["active"])
+        self.state.param.watch(self._turned, ["page"])
+        self._pages = {page: self._page(names) for page, names in PAGES.items()}
+        self._shown = pn.Column(self._pages[self.state.page], sizing_mode="stretch_width")
+        self.main = pn.Column(self.alert, self.warning, self.tabs, self._shown, sizing_mode="stretch_width")
+        self._faults: list[str] = []
+        self.results.param.watch(self._show_errors, ["error"])
+        self.state.param.watch(self._show_errors, ["refusal"])
+        self.state.param.watch(self._show_warning, ["modes_name", "repair"])
+        self._show_errors()
+        self._show_warning()
+        if document:
+            pn.state.on_session_destroyed(self._end)
+
+    def _page(self, names: tuple[str, ...]) -> pn.FlexBox:
+        return pn.FlexBox(*(self.views[name].layout for name in names), sizing_mode="stretch_width")
+
+    def _turn(self, event: param.parameterized.Event):
+        self.state.page = list(PAGES)[event.new]
+
+    def _turned(self, event: param.parameterized.Event):
+        self.tabs.active = list(PAGES).index(event.new)
+        self._shown.objects = [self._pages[event.new]]
+
+    def choose(self, choices: Mapping[str, str]):
+        """Set choices from text, as in a URL; what is not allowed is said in the page."""
+        self._faults = self.state.choose(choices)
+        self._show_errors()
+
+    def _show_errors(self, *events: param.parameterized.Event):
+        texts = [*self._faults, *filter(None, [self.state.refusal, self.results.error])]
+        self.alert.param.update(object="  \n".join(map(escape, texts)), visible=bool(texts))
+
+    def _show_warning(self, *events: param.parameterized.Event):
+        text = self.state.warning
+        self.warning.param.update(object=escape(text), visible=bool(text))
+
+    def _end(self, session_context: Any):
+        self.results.cancel()
+
+    def page(self) -> pmui.Page:
+        """The explorer as a whole page, for ``panel serve``."""
+        return pmui.Page(
+            title="modecomb_viz",
+            sidebar=[self.controls],
+            main=[self.main],
+            sidebar_width=300,
+            theme_toggle=False,
+            busy_indicator=None,
+        )
+
+    def __panel__(self) -> pn.Row:
+        return pn.Row(pn.Column(self.controls, width=300), self.main, sizing_mode="stretch_width")
+
+
+def error_page(error: BaseException) -> pmui.Page:
+    """A page that says why the explorer could not start."""
+    text = str(error) if isinstance(error, ValueError) else f"The explorer failed: {type(error).__name__}: {error}"
+    alert = pmui.Alert(object=escape(text), severity="error", sizing_mode="stretch_width")
+    return pmui.Page(title="modecomb_viz", main=[alert])

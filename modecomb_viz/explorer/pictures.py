@@ -1,0 +1,85 @@
+"""Views of the pictures that a report has: the same figure, the same words, the same table."""
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+import panel as pn
+import xarray as xr
+
+from modecomb_viz.explorer.views import View, folded
+from modecomb_viz.figures import Figure
+from modecomb_viz.report import PICTURES, TABLE_STYLE, Picture, Shown
+from modecomb_viz.state import ExplorerState, Results
+
+__all__ = ["LawsView", "LayersView", "PerturbationView", "PictureView", "SimilarityView", "TransitivityView"]
+
+
+class PictureView(View):
+    """A picture of the report, live; its table of intervals opens below it.
+
+    Attributes:
+        sweep: whose picture it is.
+    """
+
+    sweep: ClassVar[str]
+
+    def __init__(self, state: ExplorerState, results: Results):
+        self.table = pn.pane.HTML("", sizing_mode="stretch_width", stylesheets=[TABLE_STYLE])
+        self._picture: Picture | None = None
+        super().__init__(state, results)
+
+    def _make_figure(self) -> Figure:
+        return PICTURES[self.sweep][1]()
+
+    def _body(self) -> list[pn.viewable.Viewable]:
+        return [*super()._body(), folded("Table of the numbers", self.table)]
+
+    def _draw(self, datasets: Mapping[str, xr.Dataset]):
+        (dataset,) = datasets.values()
+        if self._picture is None or self._picture.datasets[0] is not dataset:
+            self._picture = PICTURES[self.sweep][0](self.figure, [dataset])
+            self._say(self._picture.heading, self._picture.sentence)
+        self._shown: Shown = self._picture.shown((self.state.strength, self.state.quantity, self.state.split))
+        self.figure.apply(self._shown.frame)
+        self.table.object = str(self._shown.table.html()) if self._shown.table else ""
+
+    def _numbers(self, datasets: Mapping[str, xr.Dataset]) -> str:
+        return self._shown.numbers
+
+
+class PerturbationView(PictureView):
+    """A combination against the strength of the perturbation."""
+
+    title, sentence = "Under a perturbed matching", "How much of the matching may be wrong."
+    name_of_view = sweep = "perturbation"
+    options = ("quantity", "split", "strength")
+
+
+class LawsView(PictureView):
+    """A family of laws."""
+
+    title, sentence = "A family of laws", "Laws of all means and deviations, and what their draws lose."
+    name_of_view = sweep = "laws"
+
+
+class TransitivityView(PictureView):
+    """Every route between all networks."""
+
+    title, sentence = "Transitivity", "Barriers of all routes between all networks."
+    name_of_view = sweep = "transitivity"
+
+
+class SimilarityView(PictureView):
+    """Networks compared with each other."""
+
+    title, sentence = "Similarity", "How different the combinations are."
+    name_of_view = sweep = "similarity"
+    panel = 350
+
+
+class LayersView(PictureView):
+    """One layer at a time."""
+
+    title, sentence = "Layers", "Which layers matter."
+    name_of_view = sweep = "layers"
+    panel = 500

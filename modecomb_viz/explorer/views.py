@@ -1,0 +1,267 @@
+"""Pictures with what they show, their numbers and their progress: the map, the segment, the distribution."""
+
+from collections.abc import Mapping
+from html import escape
+from typing import Any, ClassVar
+
+import numpy as np
+import panel as pn
+import panel_material_ui as pmui
+import param
+import xarray as xr
+
+from modecomb_viz.figures import Figure, MapFigure, SamplesFigure, SegmentFigure
+from modecomb_viz.figures.segments import d2_barrier
+from modecomb_viz.state import TOPICS, ExplorerState, Results
+from modecomb_viz.statistics import low_loss_share
+
+__all__ = ["DistributionView", "MapView", "SegmentView", "View"]
+
+
+def _number(value: float) -> str:
+    """A value for the status line: four significant digits."""
+    return "not a number" if np.isnan(value) else f"{value:.4g}"
+
+
+def folded(title: str, content: pn.viewable.Viewable) -> pmui.Card:
+    """What is opened by those who want to know more."""
+    return pmui.Card(
+        content,
+        title=title,
+        collapsed=True,
+        variant="outlined",
+        margin=(6, 10),
+        sizing_mode="stretch_width",
+        sx={"& .MuiCardHeader-root": {"padding": "4px 10px"}, "& .MuiCardHeader-content *": {"fontSize": "14px"}},
+    )
+
+
+class View(pn.viewable.Viewer):
+    """One picture, what it shows in a sentence, and a line with its numbers and its progress.
+
+    Attributes:
+        title, sentence: above the picture.
+        name_of_view: its key in :data:`~modecomb_viz.state.TOPICS`.
+        options: choices of the state that change what is drawn, not what is computed.
+        panel: pixels that each part of the figure needs; where there is less they stand below each other.
+        width: the same for the view among others.
+        height: of every part, in CSS, for figures that can have any; of others their own.
+    """
+
+    title: str
+    sentence: str
+    name_of_view: str
+    options: ClassVar[tuple[str, ...]] = ("quantity", "split")
+    panel: int = 320
+    width: int = 900
+    height: str = ""
+
+    def __init__(self, state: ExplorerState, results: Results):
+        super().__init__()
+        self.state, self.results = state, results
+        self.figure = self._make_figure()
+        self.status = pn.pane.HTML("", styles={"font-size": "13px"}, sizing_mode="stretch_width", min_height=20)
+        self.bar = pmui.LinearProgress(
+            value=0, max=100, variant="determinate", sizing_mode="stretch_width", height=4, margin=(0, 10)
+        )
+        self.switch = pmui.Button(
+            label="Stop", variant="text", size="small", margin=(0, 10, 0, 0), on_click=self._toggle
+        )
+        panels = self.figure.panels if self.figure else []
+        mode = "stretch_both" if self.height else "stretch_width"
+        for panel in panels if self.height else []:
+            panel.sizing_mode = mode
+        self._panes = [pn.pane.Bokeh(panel, sizing_mode=mode, margin=0) for panel in panels]
+        self._heading = pn.pane.HTML("", styles={"font-size": "16px"}, margin=(6, 10, 0, 10))
+        self._words = pn.pane.HTML("", styles={"font-size": "12px"}, margin=(4, 10, 0, 10), sizing_mode="stretch_width")
+        self._say(self.title, self.sentence)
+        self._in_page = pn.state.curdoc is not None
+        if self._panes:
+            self._bokeh_figure.on_change("inner_width", self._go_live)
+        self.layout = pmui.Paper(
+            pn.Row(self._heading, pn.Spacer(sizing_mode="stretch_width"), self.switch, sizing_mode="stretch_width"),
+            self.bar,
+            self._words,
+            *self._body(),
+            sizing_mode="stretch_width",
+            styles={"flex": f"1 1 {self.width}px"},
+            elevation=1,
+            margin=6,
+        )
+        self._drawn: tuple[Any, ...] = ()
+        self._numbers_shown, self._live = "", False
+        results.param.watch(self._refresh, ["datasets", "progress", "stopped", "topics"])
+        state.param.watch(self._refresh, list(self.options))
+        self._refresh()
+
+    @property
+    def _bokeh_figure(self) -> Any:
+        """The figure itself, or the first of several."""
+        parts = getattr(self.figure, "parts", None)
+        return next(iter(parts.values())).figure if parts else self.figure.figure
+
+    def _body(self) -> list[pn.viewable.Viewable]:
+        """What stands below the sentence."""
+        styles = {"flex": f"1 1 {self.panel}px", "min-width": "0", **({"height": self.height} if self.height else {})}
+        panels = [pn.Column(pane, sizing_mode=pane.sizing_mode, styles=styles) for pane in self._panes]
+        return [pn.FlexBox(*panels, sizing_mode="stretch_width"), self.status]
+
+    def _say(self, heading: str, sentence: str):
+        """What stands above the picture."""
+        self._heading.object, self._words.object = escape(heading), escape(sentence)
+
+    @property
+    def topics(self) -> tuple[str, ...]:
+        """The topics of the results that this view draws."""
+        return TOPICS[self.name_of_view]
+
+    def datasets(self) -> dict[str, xr.Dataset]:
+        """What has arrived for this view, on the chosen split."""
+        arrived = {topic: self.results.datasets[topic] for topic in self.topics if topic in self.results.datasets}
+        return {topic: dataset for topic, dataset in arrived.items() if self.state.split in dataset.split}
+
+    @property
+    def _awaited(self) -> bool:
+        """Whether a notebook has been sent the view but has not laid it out yet: what changes until then is lost."""
+        return not self._in_page and not self._live and any(pane._models for pane in self._panes)
+
+    def _go_live(self, attribute: str, old: Any, new: Any):
+        if not self._live:
+            self._live = True
+            self._refresh()
+
+    def _refresh(self, *events: param.parameterized.Event):
+        if self._awaited:
+            return
+        datasets = self.datasets()
+        drawn = (*map(id, datasets.values()), *datasets, *(getattr(self.state, name) for name in self.options))
+        with pn.io.hold():
+            self.layout.visible = not self.results.topics or any(t in self.results.topics for t in self.topics)
+            if datasets and drawn != self._drawn:
+                self._draw(datasets)
+                self._numbers_shown = escape(self._numbers(datasets))
+                self._drawn = drawn
+            self._show_progress(bool(datasets))
+
+    def _show_progress(self, something: bool):
+        running = [self.results.progress[topic] for topic in self.topics if topic in self.results.progress]
+        total = sum(progress.total for progress in running)
+        self.bar.value = round(100 * sum(progress.done for progress in running) / total) if total else 0
+        stopped = not running and any(topic in self.results.stopped for topic in self.topics)
+        state = "stopped" if stopped else "complete" if something else "waiting"
+        if running:
+            state = f"computing {self.bar.value} %"
+        self.switch.param.update(label="Go on" if stopped else "Stop", disabled=not (running or stopped))
+        self.status.object = f'<span class="state">{state}</span> · <span class="numbers">{self._numbers_shown}</span>'
+
+    def _toggle(self, event: Any):
+        """Stop what is computed for this view, or go on with it."""
+        running = any(topic in self.results.progress for topic in self.topics)
+        (self.results.stop if running else self.results.resume)(self.topics)
+
+    def _make_figure(self) -> Figure | None:
+        """The figure; None where words are all that there is."""
+        return None
+
+    def _draw(self, datasets: dict[str, xr.Dataset]):
+        raise NotImplementedError
+
+    def _numbers(self, datasets: Mapping[str, xr.Dataset]) -> str:
+        raise NotImplementedError
+
+    def __panel__(self) -> pmui.Paper:
+        """The view displayed by itself: it is computed whatever the page."""
+        self.results.show(self.name_of_view)
+        return self.layout
+
+
+#: Half of what a window has below the tabs.
+_TALL = "clamp(300px, 42vh, 640px)"
+
+
+class MapView(View):
+    """The loss map of the chosen plane."""
+
+    title = "Loss map"
+    name_of_view = "map"
+    width, height = 400, _TALL
+    options = ("quantity", "split", "log_scale")
+    sentence = (
+        "A plane of combinations (1 − Λ) ⊙ A + Λ ⊙ π(B). One basin that holds all marks: the networks combine; "
+        "walls between them: they do not."
+    )
+
+    def _make_figure(self) -> MapFigure:
+        return MapFigure(height=300)
+
+    def _draw(self, datasets: dict[str, xr.Dataset]):
+        self.figure.update(
+            datasets["plane"],
+            quantity=self.state.quantity,
+            split=self.state.split,
+            log_scale=self.state.log_scale,
+        )
+
+    def _numbers(self, datasets: Mapping[str, xr.Dataset]) -> str:
+        dataset, quantity, split = datasets["plane"], self.state.quantity, self.state.split
+        values = dataset[quantity].sel(split=split).values
+        finite = values[np.isfinite(values)]
+        name = f"{quantity}_error"
+        exact = int((dataset[name].sel(split=split) == 0).sum()) if name in dataset else values.size
+        size = f"{exact} of {values.size} points"
+        if not finite.size:
+            return f"{size} · no point is finite"
+        text = f"{size} · lowest {_number(finite.min())} · highest {_number(finite.max())}"
+        return text + f" · {values.size - finite.size} not finite" * (finite.size < values.size)
+
+
+class SegmentView(View):
+    """Naive, aligned and perturbed curves from A to B."""
+
+    title = "Segment from A to B"
+    name_of_view = "segment"
+    width, height = 400, _TALL
+    sentence = (
+        "(1 − t)·A + t·π(B). A flat aligned curve below the naive hump is linear mode connectivity. D2: highest "
+        "rise above the straight line between the ends."
+    )
+
+    def _make_figure(self) -> SegmentFigure:
+        return SegmentFigure(height=300)
+
+    def _draw(self, datasets: dict[str, xr.Dataset]):
+        self.figure.update(datasets, quantity=self.state.quantity, split=self.state.split)
+
+    def _numbers(self, datasets: Mapping[str, xr.Dataset]) -> str:
+        values = {
+            topic: d2_barrier(dataset, self.state.quantity, self.state.split) for topic, dataset in datasets.items()
+        }
+        return "D2 barrier: " + " · ".join(f"{topic} {_number(value)}" for topic, value in values.items())
+
+
+class DistributionView(View):
+    """The distribution of loss over draws of the law."""
+
+    title = "Distribution over draws"
+    name_of_view = "distribution"
+    height = "clamp(200px, 25vh, 380px)"
+    sentence = (
+        "Every dot is one draw Λ of the law, beside both networks and two midpoints. Draws near A and B: the law "
+        "stays in the basin."
+    )
+
+    def _make_figure(self) -> SamplesFigure:
+        return SamplesFigure(height=200)
+
+    def _draw(self, datasets: dict[str, xr.Dataset]):
+        self.figure.update(datasets["samples"], quantity=self.state.quantity, split=self.state.split)
+
+    def _numbers(self, datasets: Mapping[str, xr.Dataset]) -> str:
+        dataset = datasets["samples"]
+        values = dataset[self.state.quantity].sel(split=self.state.split)
+        share = low_loss_share(dataset).sel(split=self.state.split).item()
+        mean = _number(values.mean(skipna=False).item())
+        return (
+            f"{dataset.sizes['sample']} of {self.state.draws} draws · mean {mean} · "
+            f"{share:.0%} within 0.1 nat of the worse end"
+        )

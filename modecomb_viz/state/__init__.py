@@ -1,0 +1,10 @@
+"""What the explorer shows: every choice as a parameter, and the results that follow from the choices.
+
+:class:`ExplorerState` knows which sweeps its choices ask for; :class:`Results` has them computed by an
+executor and holds what has arrived. Neither knows a widget, so both are driven and tested from Python.
+"""
+
+from modecomb_viz.state.choices import PAGES, RESOLUTIONS, TOPICS, ExplorerState, law_parameter, open_shared
+from modecomb_viz.state.results import Results
+
+__all__ = ["PAGES", "RESOLUTIONS", "TOPICS", "ExplorerState", "Results", "law_parameter", "open_shared"]

@@ -1,0 +1,181 @@
+"""What has been computed for the choices of the explorer."""
+
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Mapping
+from json import dumps
+from threading import Lock
+from typing import Any
+
+import param
+import xarray as xr
+
+from modecomb_viz.checkpoints import ModeSet
+from modecomb_viz.executor import Job, Progress, Queue
+from modecomb_viz.state.choices import PAGES, TOPICS, ExplorerState
+from modecomb_viz.sweep import Sweep
+
+__all__ = ["Results"]
+
+#: Seconds between two reports of progress of one topic.
+_REPORT_EVERY = 0.1
+
+#: How many final results are kept to be shown again at once.
+_KEPT = 64
+
+
+def _at_once(call: Callable[[], None]):
+    call()
+
+
+class Results(param.Parameterized):
+    """What has been computed for a state, growing from coarse to fine.
+
+    A change of the state starts only the sweeps that it changes; a newer request replaces the older one of its
+    topic. What was shown stays until something newer has arrived, also after an error. What is on another page stays
+    as it was, and is brought up to date when that page is opened.
+
+    Args:
+        state: the choices.
+        executor: where jobs run.
+        publish: brings a call from the executor's thread to the thread that owns the pictures.
+    """
+
+    datasets = param.Dict(default={}, doc="The newest Dataset by topic.")
+    progress = param.Dict(default={}, doc="Progress by topic, of those that are being computed.")
+    stopped = param.List(default=[], doc="Topics whose computation was stopped before its end.")
+    topics = param.List(default=[], doc="What the choices ask for on the page.")
+    error = param.String("", doc="Why the last request could not be computed, in words; empty when it could.")
+
+    def __init__(self, state: ExplorerState, executor: Queue, publish: Callable[[Callable[[], None]], None] = _at_once):
+        super().__init__()
+        self.state, self._executor, self._publish = state, executor, publish
+        self._wanted: dict[str, str] = {}
+        self._alone: tuple[str, ...] = ()
+        self._finished: OrderedDict[str, xr.Dataset] = OrderedDict()
+        self._reported: dict[str, float] = {}
+        self._lock, self._asked = Lock(), False
+        self._arrived: dict[str, dict[str, Any]] = {}
+        state.param.watch(lambda *events: self.request(), list(state.param))
+        self.request()
+
+    def request(self):
+        """Start what the state asks for and is neither there nor under way; end what is on another page."""
+        try:
+            modes, sweeps = self.state.modes, self.state.sweeps(self._alone)
+        except ValueError as error:
+            self.error = str(error)
+            return
+        datasets, progress, jobs, stopped = dict(self.datasets), dict(self.progress), [], list(self.stopped)
+        for topic in self._wanted.keys() - sweeps.keys():
+            self._drop(topic)
+            progress.pop(topic, None)
+        for topic in self._in_sight() - sweeps.keys():
+            datasets.pop(topic, None)
+        for topic, sweep in reversed(sweeps.items()):
+            key = dumps(sweep.recipe(modes), sort_keys=True)
+            if self._wanted.get(topic) != key:
+                self._wanted[topic] = key
+                progress.pop(topic, None)
+                stopped = [other for other in stopped if other != topic]
+                if key in self._finished:
+                    self._executor.cancel(id(self), topic)
+                    self._finished.move_to_end(key)
+                    datasets[topic] = self._finished[key]
+                else:
+                    progress[topic] = Progress(0, 1)
+                    jobs.append((topic, key, modes, sweep))
+        stopped = [topic for topic in stopped if topic in sweeps]
+        self.param.update(datasets=datasets, progress=progress, stopped=stopped, topics=list(sweeps), error="")
+        for job in jobs:
+            self._start(*job)
+
+    def show(self, view: str):
+        """Compute what a picture shows on whatever page the state is: it is displayed by itself."""
+        if view not in self._alone:
+            self._alone = (*self._alone, view)
+            self.request()
+
+    def _in_sight(self) -> set[str]:
+        """The topics of the page and of the pictures that are displayed by themselves, with and without meaning."""
+        return {topic for view in (*PAGES[self.state.page], *self._alone) for topic in TOPICS[view]}
+
+    def stop(self, topics: Iterable[str]):
+        """End the work on topics as it stands; what has arrived stays shown."""
+        ended = [topic for topic in topics if topic in self.progress]
+        for topic in ended:
+            self._executor.cancel(id(self), topic)
+        progress = {topic: value for topic, value in self.progress.items() if topic not in ended}
+        self.param.update(progress=progress, stopped=sorted({*self.stopped, *ended}))
+
+    def resume(self, topics: Iterable[str]):
+        """Start the work on stopped topics again."""
+        for topic in topics:
+            if topic in self.stopped:
+                self._wanted.pop(topic, None)
+        self.request()
+
+    def cancel(self):
+        """Stop all work; for the end of a session."""
+        self._wanted.clear()
+        self._executor.cancel(id(self))
+
+    def _drop(self, topic: str):
+        del self._wanted[topic]
+        self._executor.cancel(id(self), topic)
+
+    def _start(self, topic: str, key: str, modes: ModeSet, sweep: Sweep):
+        job = Job(
+            lambda: sweep.steps(modes),
+            on_step=lambda step: self._on_step(topic, key, step),
+            on_end=lambda error: self._arrive(topic, key, ended=error),
+        )
+        self._executor.submit(id(self), topic, job)
+
+    def _arrive(self, topic: str, key: str, **news: Any):
+        """In the executor's thread: note what is newest of a topic, and ask for it to be shown, once at a time.
+
+        A page that is slow to draw skips intermediate pictures instead of falling behind.
+        """
+        with self._lock:
+            noted = self._arrived.get(topic, {})
+            self._arrived[topic] = {**(noted if noted.get("key") == key else {}), "key": key, **news}
+            if self._asked:
+                return
+            self._asked = True
+        self._publish(self._show)
+
+    def _on_step(self, topic: str, key: str, step: Progress | xr.Dataset):
+        """In the executor's thread: pass on every Dataset, and progress now and then."""
+        if isinstance(step, xr.Dataset):
+            self._arrive(topic, key, dataset=step)
+        elif time.monotonic() - self._reported.get(topic, 0.0) > _REPORT_EVERY:
+            self._reported[topic] = time.monotonic()
+            self._arrive(topic, key, progress=step)
+
+    def _show(self):
+        """Show everything that has arrived and is still wanted, in one update."""
+        with self._lock:
+            arrived, self._arrived, self._asked = self._arrived, {}, False
+        datasets, progress, error = dict(self.datasets), dict(self.progress), self.error
+        for topic, news in arrived.items():
+            if self._wanted.get(topic) != news["key"] or topic in self.stopped:
+                continue
+            if "dataset" in news:
+                datasets[topic] = news["dataset"]
+            if "progress" in news:
+                progress[topic] = news["progress"]
+            if "ended" in news:
+                progress.pop(topic, None)
+                error = self._end(topic, news["key"], news["ended"], datasets) or error
+        self.param.update(datasets=datasets, progress=progress, error=error)
+
+    def _end(self, topic: str, key: str, fault: Exception | None, datasets: Mapping[str, xr.Dataset]) -> str:
+        """Keep a final result, or give the words for a failure."""
+        if fault is not None:
+            del self._wanted[topic]
+            return str(fault) if isinstance(fault, ValueError) else f"{type(fault).__name__}: {fault}"
+        self._finished[key] = datasets[topic]
+        while len(self._finished) > _KEPT:
+            self._finished.popitem(last=False)
+        return ""
