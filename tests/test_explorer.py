@@ -1,14 +1,21 @@
 """The explorer without a server: set the state, read the views and the figures."""
 
+import base64
+import io
+import json
+import zipfile
 from html import unescape
 
 import panel as pn
 import pytest
+import xarray as xr
 from bokeh.document import Document
+from explained import explains
 
 import modecomb_viz as mc
 from modecomb_viz.executor import InlineExecutor
 from modecomb_viz.explorer import Controls, error_page
+from modecomb_viz.export.archive import archive
 from modecomb_viz.state import PAGES
 
 
@@ -64,8 +71,15 @@ def test_only_controls_with_an_effect_are_shown(explorer):
     assert [title for title, section in explorer.controls.sections.items() if section.visible] == ["Networks", "Shown"]
 
 
+def test_controls_of_a_picture_shown_by_itself_are_there(explorer):
+    assert not explorer.controls.widgets["draws"].visible
+    pn.panel(explorer.distribution)
+    assert explorer.controls.widgets["draws"].visible
+    assert "8 of 8 draws" in explorer.distribution.status.object
+
+
 def test_every_choice_has_a_control_with_help(explorer):
-    choices = set(explorer.state.param) - {"name", "refusal", "page"}
+    choices = set(explorer.state.param) - {"name", "refusal", "page", "shown"}
     assert set(explorer.controls.widgets) == choices
     assert all(widget.description for widget in explorer.controls.widgets.values())
 
@@ -158,6 +172,39 @@ def test_points_that_are_no_numbers_are_counted():
     explorer.state.margin = 0.5
     assert "not finite" in explorer.map.status.object
     assert "grey: NaN" in explorer.map.figure.figure.title.text
+
+
+def test_what_is_shown_is_saved_with_all_that_makes_it_again(explorer):
+    explorer.state.strength = 0.2
+    explorer.keeping.data.transfer()
+    _, data = explorer.keeping.data.data.split(",", 1)
+    packed = zipfile.ZipFile(io.BytesIO(base64.b64decode(data)))
+    names = packed.namelist()
+    assert {"plane.nc", "plane.points.csv", "plane.json", "perturbed.barriers.csv", "again.py"} <= set(names)
+    assert json.loads(packed.read("plane.json"))["strength"] == 0.2
+    made: dict[str, object] = {}
+    exec(compile(packed.read("again.py"), "again.py", "exec"), made)
+    xr.testing.assert_equal(made["plane"], explorer.results.datasets["plane"])
+
+
+def test_nothing_is_saved_before_there_is_something():
+    explorer = mc.Explorer("digits-mlp", executor=InlineExecutor(), b="A")
+    assert explorer.keeping.data.disabled
+    assert explorer.keeping.report.disabled
+    with explains("nothing to save yet"):
+        archive({})
+
+
+def test_undo_moves_widgets_and_pictures(explorer):
+    before = explorer.map.figure.sources["image"].data["image"][0]
+    explorer.state.strength = 0.7
+    assert not explorer.keeping.undo.disabled
+    explorer.keeping.undo.clicks += 1
+    assert explorer.controls.widgets["strength"].value == 0
+    assert (before == explorer.map.figure.sources["image"].data["image"][0]).all()
+    assert explorer.keeping.undo.disabled
+    explorer.keeping.redo.clicks += 1
+    assert explorer.state.strength == 0.7
 
 
 def test_error_page_is_escaped():

@@ -12,6 +12,7 @@ from networks import kinds
 import modecomb_viz as mc
 from modecomb_viz.alignment import METHODS, align_modes, find_universe, takes, unit_correlation
 from modecomb_viz.alignment.soft import apply_matrices, harden, matrix_of
+from modecomb_viz.alignment.universe import UniverseSearch
 from modecomb_viz.executor import Job
 from modecomb_viz.permutation import apply_permutation, identity_permutation, invert, random_permutation
 
@@ -122,6 +123,27 @@ def test_a_universe_is_cycle_consistent_to_the_letter(case):
         through = mc.compose(found.onto(b, c), found.onto(a, b))
         assert all(torch.equal(through[group], p) for group, p in found.onto(a, c).items())
     assert found.objective[-1] > found.objective[0]
+
+
+def test_a_search_for_a_universe_pauses_and_goes_on(digits):
+    whole = find_universe(digits.spec, digits.params, max_steps=3)
+    search = UniverseSearch(digits.spec, digits.params, max_steps=3)
+    taken = sum(search.advance() for _ in range(5))
+    assert taken == 5
+    found = search.finish()
+    assert not search.advance()
+    assert found.objective == whole.objective
+    assert all(mc.churn(found.permutations[m], whole.permutations[m]) == 0 for m in digits.params)
+
+
+def test_a_job_that_is_cancelled_leaves_the_search_where_it_is(digits):
+    search = UniverseSearch(digits.spec, digits.params, max_steps=2)
+    job = Job(lambda: iter([search.finish()]), lambda value: None, lambda error: None)
+    job.cancelled = True
+    job.advance()
+    assert job.ended
+    assert search.advance(), "there is more to do"
+    assert search.finish().objective == find_universe(digits.spec, digits.params, max_steps=2).objective
 
 
 def test_align_many_brings_all_models_to_one_of_them(digits):

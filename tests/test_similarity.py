@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
+import xarray as xr
 from explained import explains
 from scipy.spatial.distance import jensenshannon, pdist, squareform
 from torch.func import functional_call
@@ -13,6 +14,7 @@ import modecomb_viz as mc
 from modecomb_viz import similarity
 from modecomb_viz.hypercube import sample_coefficients
 from modecomb_viz.sweep.similarity import ENSEMBLE
+from modecomb_viz.sweep.transitivity import TransitivitySweep
 
 
 def logits(seed, examples=200, labels=5):
@@ -159,6 +161,17 @@ def test_every_pair_by_every_route(digits, routes):
     for pair in range(3):
         ends = test.loss.isel(pair=pair, t=[0, -1]).dropna("route")
         np.testing.assert_allclose(ends / ends.isel(route=0, drop=True), 1, rtol=1e-4)
+
+
+def test_all_other_routes_are_there_before_the_universe(digits):
+    levels = [step for step in TransitivitySweep(points=5).steps(digits) if isinstance(step, xr.Dataset)]
+    lost = [bool(level.cycle_error.sel(route="universe").isnull().all()) for level in levels]
+    assert lost == [True, False]
+    first, last = levels[0], levels[-1]
+    without = last.loss.drop_sel(route="universe").sel(t=first.t)
+    xr.testing.assert_equal(first.loss.drop_sel(route="universe"), without)
+    assert np.isnan(mc.transitivity(first).route_barrier.sel(kind="universe")).all()
+    assert mc.transitivity(first).share_kept.notnull().all()
 
 
 def test_cycle_errors_are_shares_of_units(digits, routes):

@@ -13,7 +13,7 @@ from modecomb_viz.checkpoints import catalogue
 from modecomb_viz.data import Split
 from modecomb_viz.executor import Executor, InlineExecutor, Progress
 from modecomb_viz.hypercube import LAWS
-from modecomb_viz.state import PAGES, TOPICS, ExplorerState, Results, law_parameter
+from modecomb_viz.state import PAGES, TOPICS, ExplorerState, History, Results, law_parameter
 
 QUICK = {"resolution": 9, "draws": 8}
 
@@ -58,7 +58,7 @@ def test_a_constant_law_has_no_family(state, results):
 
 
 def test_a_picture_shown_by_itself_is_computed_on_every_page(state, results):
-    results.show("distribution")
+    state.show("distribution")
     state.page = "Modes"
     state.strength = 0.5
     assert mc.recipe(results.datasets["samples"])["strength"] == 0.5
@@ -198,6 +198,83 @@ def test_every_plane_of_every_kind(name, plane):
     results = Results(state, InlineExecutor())
     assert results.error == ""
     assert mc.recipe(results.datasets["plane"])["plane"] == plane
+
+
+def test_choices_go_into_a_query_and_come_back(state):
+    assert state.query == {"resolution": "9", "draws": "8"}
+    state.param.update(modes_name="digits-resnet", b="C", strength=0.25, normal_clip=False, page="Layers")
+    other = ExplorerState("digits-mlp")
+    assert other.choose(state.query) == []
+    assert other.choices == state.choices
+    assert next(iter(state.query)) == "modes_name"
+    assert other.choose(other.defaults) == []
+    assert other.choices == ExplorerState("digits-mlp").choices
+
+
+def moves(state):
+    """A history whose clock the test moves."""
+    now = [0.0]
+    return History(state, clock=lambda: now[0]), now
+
+
+def test_undo_and_redo(state):
+    history, now = moves(state)
+    first = state.choices
+    assert (history.can_undo, history.can_redo) == (False, False)
+    state.strength = 0.3
+    now[0] = 5
+    state.plane = "random"
+    history.undo()
+    assert (state.strength, state.plane) == (0.3, "split")
+    assert (history.can_undo, history.can_redo) == (True, True)
+    history.undo()
+    history.undo()
+    assert state.choices == first
+    history.redo()
+    history.redo()
+    assert (state.strength, state.plane, history.can_redo) == (0.3, "random", False)
+    history.undo()
+    state.seed = 3
+    assert not history.can_redo, "a new choice ends what was undone"
+
+
+def test_moves_of_one_slider_are_one_step(state):
+    history, now = moves(state)
+    for i in range(10):
+        now[0] += 0.1
+        state.strength = i / 10
+    now[0] += 2
+    state.strength = 1.0
+    history.undo()
+    assert state.strength == 0.9
+    history.undo()
+    assert state.strength == 0.0
+    assert not history.can_undo
+
+
+def test_modes_are_undone_with_their_networks(digits):
+    params = {"left": digits.params["A"], "right": digits.params["C"]}
+    own = mc.ModeSet(name="mine", model=digits.model, params=params, test=digits.test, train=digits.train)
+    state = ExplorerState(own, **QUICK)
+    history, _ = moves(state)
+    before = state.choices
+    state.modes_name = "digits-mlp"
+    assert (state.a, state.b) == ("A", "B")
+    history.undo()
+    assert state.choices == before
+    history.redo()
+    assert (state.modes_name, state.a, state.b) == ("digits-mlp", "A", "B")
+
+
+def test_modes_that_are_refused_are_no_step(state, tmp_path, monkeypatch):
+    monkeypatch.setenv("MODECOMB_MODES", str(tmp_path))
+    (shutil.copytree(catalogue()["digits-mlp"], tmp_path / "broken") / "A.safetensors").write_bytes(b"no")
+    state = ExplorerState("digits-mlp")
+    history, _ = moves(state)
+    state.modes_name = "broken"
+    assert state.modes_name == "digits-mlp"
+    assert state.refusal
+    assert not history.can_undo
 
 
 class Live:

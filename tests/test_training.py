@@ -9,7 +9,7 @@ from explained import explains
 import modecomb_viz as mc
 from modecomb_viz.architectures import params_of
 from modecomb_viz.checkpoints import catalogue, mode_metadata, read_recipe
-from modecomb_viz.training import measure, train_mode, train_modes
+from modecomb_viz.training import cautions, measure, train_mode, train_modes
 
 
 def test_an_embedded_mode_is_trained_again():
@@ -30,6 +30,20 @@ def test_every_embedded_set_is_trained_again(name, tmp_path):
         stated = mode_metadata(catalogue()[name] / f"{mode}.safetensors").values
         assert measured["test_accuracy"] == pytest.approx(stated["test_accuracy"], abs=5 / 360)
     assert list(mc.open_modes(tmp_path).params) == list(written)
+
+
+def test_the_recipe_is_looked_at_for_what_speaks_against_alignment(digits):
+    assert cautions(digits) == ["Nothing in the recipe speaks against alignment."]
+
+    def said(**training):
+        recipe = replace(digits.recipe, training={**digits.recipe.training, **training})
+        return " ".join(cautions(replace(digits, recipe=recipe)))
+
+    assert "learning rate 0.001 is low for sgd" in said(learning_rate=0.001)
+    assert "learning rate 0.02 is high for adam" in said(learning_rate=0.02, optimizer="adam")
+    assert "without weight decay" in said(weight_decay=0.0)
+    assert "same seed" in " ".join(cautions(replace(digits, recipe=replace(digits.recipe, seeds={"A": 1, "B": 1}))))
+    assert "not recorded" in " ".join(cautions(replace(digits, recipe=None)))
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import panel_material_ui as pmui
 import param
 
 from modecomb_viz.hypercube import LAWS
-from modecomb_viz.state import ExplorerState, law_parameter
+from modecomb_viz.state import PAGES, ExplorerState, law_parameter
 
 __all__ = ["Controls"]
 
@@ -39,12 +39,19 @@ def _widget(state: ExplorerState, name: str) -> pn.viewable.Viewable:
 
 
 #: Choices on which it depends what other choices matter.
-_DECIDING = ["page", "distribution", "plane", "z_kind", "perturbed", "quantity"]
+_DECIDING = ["page", "shown", "distribution", "plane", "z_kind", "perturbed", "quantity"]
 
 
 def _relevant(state: ExplorerState) -> dict[str, bool]:
-    """Which controls have an effect on the page under the present choices."""
-    on, networks = state.page, state.page != "Modes"
+    """Which controls have an effect, on the page or on a picture that is displayed by itself."""
+    pages = [page for page, views in PAGES.items() if page == state.page or set(views) & set(state.shown)]
+    found = [_relevant_on(page, state) for page in pages]
+    return {name: any(one[name] for one in found) for name in found[0]}
+
+
+def _relevant_on(on: str, state: ExplorerState) -> dict[str, bool]:
+    """Which controls have an effect on a page under the present choices."""
+    networks = on != "Modes"
     split, draw = state.plane == "split", state.z_kind == "draw"
     law = {
         "Slice": split and draw,

@@ -14,6 +14,7 @@ from modecomb_viz.checkpoints import ModeSet
 from modecomb_viz.evaluation import resolve_device
 from modecomb_viz.executor import Queue, shared_executor
 from modecomb_viz.explorer.controls import Controls
+from modecomb_viz.explorer.keeping import Address, Keeping
 from modecomb_viz.explorer.modes import ModesView
 from modecomb_viz.explorer.pictures import (
     LawsView,
@@ -74,6 +75,7 @@ class Explorer(pn.viewable.Viewer):
         map, segment, distribution, laws, perturbation, transitivity, similarity, layers, modes: the views, each of
             which can be shown alone; what is shown alone is computed whatever the page.
         controls: the sidebar.
+        keeping: undo, redo, and what is shown as files.
     """
 
     def __init__(self, modes: ModeSet | str = "digits-mlp", *, executor: Queue | None = None, **choices: Any):
@@ -84,7 +86,7 @@ class Explorer(pn.viewable.Viewer):
         self.alert = pmui.Alert(object="", severity="error", visible=False, sizing_mode="stretch_width", margin=6)
         self.warning = pmui.Alert(object="", severity="warning", visible=False, sizing_mode="stretch_width", margin=6)
         self.results = Results(self.state, executor or shared_executor(resolve_device(None)), **publish)
-        self.controls = Controls(self.state)
+        self.controls, self.keeping = Controls(self.state), Keeping(self.state, self.results)
         self.views: dict[str, View] = {view.name_of_view: view(self.state, self.results) for view in _VIEWS}
         self.map, self.segment, self.distribution = (self.views[name] for name in ("map", "segment", "distribution"))
         self.laws, self.perturbation, self.transitivity, self.similarity, self.layers, self.modes = (
@@ -99,7 +101,13 @@ class Explorer(pn.viewable.Viewer):
         self.state.param.watch(self._turned, ["page"])
         self._pages = {page: self._page(names) for page, names in PAGES.items()}
         self._shown = pn.Column(self._pages[self.state.page], sizing_mode="stretch_width")
-        self.main = pn.Column(self.alert, self.warning, self.tabs, self._shown, sizing_mode="stretch_width")
+        self.main = pn.Column(
+            self.alert,
+            self.warning,
+            self.tabs,
+            self._shown,
+            sizing_mode="stretch_width",
+        )
         self._faults: list[str] = []
         self.results.param.watch(self._show_errors, ["error"])
         self.state.param.watch(self._show_errors, ["refusal"])
@@ -108,6 +116,7 @@ class Explorer(pn.viewable.Viewer):
         self._show_warning()
         if document:
             pn.state.on_session_destroyed(self._end)
+            self.main.append(Address(self.state, document))
 
     def _page(self, names: tuple[str, ...]) -> pn.FlexBox:
         return pn.FlexBox(*(self.views[name].layout for name in names), sizing_mode="stretch_width")
@@ -139,15 +148,15 @@ class Explorer(pn.viewable.Viewer):
         """The explorer as a whole page, for ``panel serve``."""
         return pmui.Page(
             title="modecomb_viz",
-            sidebar=[self.controls],
+            sidebar=[self.keeping, self.controls],
             main=[self.main],
             sidebar_width=300,
-            theme_toggle=False,
+            theme_toggle=True,
             busy_indicator=None,
         )
 
     def __panel__(self) -> pn.Row:
-        return pn.Row(pn.Column(self.controls, width=300), self.main, sizing_mode="stretch_width")
+        return pn.Row(pn.Column(self.keeping, self.controls, width=300), self.main, sizing_mode="stretch_width")
 
 
 def error_page(error: BaseException) -> pmui.Page:

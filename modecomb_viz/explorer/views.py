@@ -171,7 +171,7 @@ class View(pn.viewable.Viewer):
 
     def __panel__(self) -> pmui.Paper:
         """The view displayed by itself: it is computed whatever the page."""
-        self.results.show(self.name_of_view)
+        self.state.show(self.name_of_view)
         return self.layout
 
 

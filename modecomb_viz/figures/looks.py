@@ -31,7 +31,7 @@ PALETTES = {"loss": Viridis256, "accuracy": Cividis256}
 #: What is not a number is drawn so, and said so.
 NAN_COLOR = "#bdbdbd"
 
-#: Okabe and Ito's colours for categories.
+#: Okabe and Ito's colours for categories; text is grey enough to be read on a light and on a dark page.
 COLORS = {
     "A": "#0072B2",
     "B": "#D55E00",
@@ -39,7 +39,7 @@ COLORS = {
     "naive midpoint": "#CC79A7",
     "ensemble of A and B": "#E69F00",
     "draws": "#56B4E9",
-    "text": "#333333",
+    "text": "#6e6e6e",
 }
 
 #: Colours of the few that are picked out of many.

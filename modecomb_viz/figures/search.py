@@ -141,8 +141,8 @@ class _Trace(Figure):
 
 #: Colour, dash and width of the curves.
 _CURVES = {
-    "found": ("#333333", "solid", 2.5),
-    "searched": ("#333333", "dotted", 1.5),
+    "found": (COLORS["text"], "solid", 2.5),
+    "searched": (COLORS["text"], "dotted", 1.5),
     "A": (COLORS["A"], "dashed", 1.5),
     "B": (COLORS["B"], "dashed", 1.5),
 }

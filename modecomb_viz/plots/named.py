@@ -103,7 +103,7 @@ def _trace(dataset: xr.Dataset, quantity: str, split: str, within: tuple[float, 
         if name in curves:
             columns = {"step": steps, "position": position(curves[name], quantity), "value": curves[name]}
             line = hv.Curve(columns, axes[0], [axes[1], "value"], label=names[name])
-            layers.append(line.opts(color="#333333", line_dash=dash, line_width=2, tools=["hover"]))
+            layers.append(line.opts(color=COLORS["text"], line_dash=dash, line_width=2, tools=["hover"]))
     options = {"yticks": list(position_ticks(*within, quantity).items()), "ylim": within, "ylabel": label}
     options["title"] = trace_missing(curves)
     return hv.Overlay(layers).opts(show_grid=True, legend_cols=2, **TOP_LEGEND, **options, **WIDE)

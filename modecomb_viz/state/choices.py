@@ -1,6 +1,6 @@
 """Every choice of the explorer as a parameter, and the sweeps that the choices ask for."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -58,7 +58,7 @@ _SEGMENT_POINTS = 33
 _LAYER_POINTS = 9
 
 #: Parameters that are no choices.
-_INTERNAL = {"name", "refusal"}
+_INTERNAL = {"name", "refusal", "shown"}
 
 _SEED = {"default": 0, "bounds": (0, 9999)}
 
@@ -175,6 +175,7 @@ class ExplorerState(param.Parameterized):
     split = param.Selector(objects=["test", "train"], default="test", doc="The data it is measured on.")
     log_scale = param.Boolean(False, label="Logarithmic loss", doc="Logarithmic colours of the loss map.")
 
+    shown = param.List(default=[], doc="Pictures that are displayed by themselves, whatever the page.")
     refusal = param.String("", doc="Why the modes that were chosen last cannot be shown; empty when they can.")
 
     def __init__(self, modes: ModeSet | str = "digits-mlp", **choices: Any):
@@ -182,12 +183,41 @@ class ExplorerState(param.Parameterized):
             modes = open_shared(modes)
         own = modes if isinstance(modes, ModeSet) else None
         self._own = {own.name: own} if own else {}
-        self._opened = own.name if own else modes
+        self._opened = self._first = own.name if own else modes
         super().__init__()
         self.param.modes_name.objects = list(dict.fromkeys([*self._own, *catalogue()]))
         self.modes_name = self._opened
         self.param.watch(self._return, ["modes_name"], precedence=100)
         self.param.update(choices)
+
+    @property
+    def choices(self) -> dict[str, Any]:
+        """Every choice by name."""
+        return {name: getattr(self, name) for name in self.param if name not in _INTERNAL}
+
+    def restore(self, choices: Mapping[str, Any]):
+        """Set choices that were together before; the modes first, as others depend on them."""
+        if "modes_name" in choices:
+            self.modes_name = choices["modes_name"]
+        self.param.update({name: value for name, value in choices.items() if name != "modes_name"})
+
+    @property
+    def defaults(self) -> dict[str, str]:
+        """What :meth:`choose` takes to bring every choice back to what it was at first, and to the first networks."""
+        first = {name: self.param[name].default for name in self.choices}
+        return _as_text(first | self._first_modes() | {"modes_name": self._first})
+
+    @property
+    def query(self) -> dict[str, str]:
+        """What :meth:`choose` takes to make these choices again in a new page: those that differ from the defaults."""
+        defaults = self.defaults
+        differing = {name: text for name, text in _as_text(self.choices).items() if text != defaults.get(name)}
+        return {name: differing[name] for name in sorted(differing, key="modes_name".__ne__)}
+
+    def _first_modes(self) -> dict[str, str]:
+        """A, B and C as a mode set offers them at first."""
+        names = list(self.modes.params)
+        return {mode: names[min(i, len(names) - 1)] for i, mode in enumerate("abc")}
 
     @property
     def modes(self) -> ModeSet:
@@ -209,16 +239,18 @@ class ExplorerState(param.Parameterized):
             return
         self._opened, self.refusal = self.modes_name, ""
         layers = len(self.modes.spec.layer_names)
-        for i, mode in enumerate("abc"):
+        fitting: dict[str, Any] = {}
+        for mode, first in self._first_modes().items():
             self.param[mode].objects = names
             if getattr(self, mode) not in names:
-                setattr(self, mode, names[min(i, len(names) - 1)])
+                fitting[mode] = first
         self.param.z_layers.bounds = (1, max(1, layers - 1))
-        self.z_layers = min(self.z_layers, max(1, layers - 1))
+        fitting["z_layers"] = min(self.z_layers, max(1, layers - 1))
         offered = [name for name in REPAIRS if name != "batchnorm" or has_batch_norm(self.modes.model)]
         self.param.repair.objects = offered
         if self.repair not in offered:
-            self.repair = "none"
+            fitting["repair"] = "none"
+        self.param.update(fitting)
 
     def _return(self, *events: param.parameterized.Event):
         """Last of all that listens to a choice of modes: where it was refused, the name of those before comes back."""
@@ -232,9 +264,9 @@ class ExplorerState(param.Parameterized):
         Returns one sentence for every choice that is not allowed; those parameters keep their value.
         """
         faults = []
-        for name, text in choices.items():
+        for name in sorted(choices, key="modes_name".__ne__):  # the others depend on them
             try:
-                self._choose(name, text)
+                self._choose(name, choices[name])
             except ValueError as error:
                 faults.append(str(error))
         return faults
@@ -294,8 +326,19 @@ class ExplorerState(param.Parameterized):
     def _matching(self) -> dict[str, Any]:
         return {**self._common, **self._perturbed, "strength": self.strength}
 
-    def sweeps(self, views: Iterable[str] = ()) -> dict[str, Sweep]:
-        """The sweeps that the choices ask for, by topic: those of the page, and of further pictures.
+    def show(self, view: str):
+        """Have a picture computed on whatever page: it is displayed by itself."""
+        if view not in self.shown:
+            self.shown = [*self.shown, view]
+
+    @property
+    def topics(self) -> list[str]:
+        """The topics of the page and of the pictures that are displayed by themselves, with and without meaning."""
+        views = dict.fromkeys((*PAGES[self.page], *self.shown))
+        return [topic for view in views for topic in TOPICS[view]]
+
+    def sweeps(self) -> dict[str, Sweep]:
+        """The sweeps that the choices ask for, by topic.
 
         A topic that the choices leave without meaning, such as the perturbed segment at strength 0, is not there.
 
@@ -315,8 +358,7 @@ class ExplorerState(param.Parameterized):
             "matched": lambda: SegmentSweep(**self._common, alignment=self.alignment, points=2),
             "layers": lambda: LayersSweep(base=self.base, points=_LAYER_POINTS, **self._matching),
         }
-        topics = [topic for view in dict.fromkeys((*PAGES[self.page], *views)) for topic in TOPICS[view]]
-        return {topic: sweep for topic in topics if (sweep := made[topic]()) is not None}
+        return {topic: sweep for topic in self.topics if (sweep := made[topic]()) is not None}
 
     def _plane(self) -> Sweep:
         return PlaneSweep(
@@ -354,6 +396,10 @@ class ExplorerState(param.Parameterized):
     def _transitivity(self) -> Sweep:
         matching = {**self._perturbed, "strength": self.strength}
         return TransitivitySweep(splits=(self.split,), repair=self.repair, **matching)
+
+
+def _as_text(choices: Mapping[str, Any]) -> dict[str, str]:
+    return {name: str(value).lower() if isinstance(value, bool) else str(value) for name, value in choices.items()}
 
 
 for _distribution, _law in LAWS.items():

@@ -12,7 +12,7 @@ import xarray as xr
 
 from modecomb_viz.checkpoints import ModeSet
 from modecomb_viz.executor import Job, Progress, Queue
-from modecomb_viz.state.choices import PAGES, TOPICS, ExplorerState
+from modecomb_viz.state.choices import ExplorerState
 from modecomb_viz.sweep import Sweep
 
 __all__ = ["Results"]
@@ -51,7 +51,6 @@ class Results(param.Parameterized):
         super().__init__()
         self.state, self._executor, self._publish = state, executor, publish
         self._wanted: dict[str, str] = {}
-        self._alone: tuple[str, ...] = ()
         self._finished: OrderedDict[str, xr.Dataset] = OrderedDict()
         self._reported: dict[str, float] = {}
         self._lock, self._asked = Lock(), False
@@ -62,7 +61,7 @@ class Results(param.Parameterized):
     def request(self):
         """Start what the state asks for and is neither there nor under way; end what is on another page."""
         try:
-            modes, sweeps = self.state.modes, self.state.sweeps(self._alone)
+            modes, sweeps = self.state.modes, self.state.sweeps()
         except ValueError as error:
             self.error = str(error)
             return
@@ -70,7 +69,7 @@ class Results(param.Parameterized):
         for topic in self._wanted.keys() - sweeps.keys():
             self._drop(topic)
             progress.pop(topic, None)
-        for topic in self._in_sight() - sweeps.keys():
+        for topic in set(self.state.topics) - sweeps.keys():
             datasets.pop(topic, None)
         for topic, sweep in reversed(sweeps.items()):
             key = dumps(sweep.recipe(modes), sort_keys=True)
@@ -89,16 +88,6 @@ class Results(param.Parameterized):
         self.param.update(datasets=datasets, progress=progress, stopped=stopped, topics=list(sweeps), error="")
         for job in jobs:
             self._start(*job)
-
-    def show(self, view: str):
-        """Compute what a picture shows on whatever page the state is: it is displayed by itself."""
-        if view not in self._alone:
-            self._alone = (*self._alone, view)
-            self.request()
-
-    def _in_sight(self) -> set[str]:
-        """The topics of the page and of the pictures that are displayed by themselves, with and without meaning."""
-        return {topic for view in (*PAGES[self.state.page], *self._alone) for topic in TOPICS[view]}
 
     def stop(self, topics: Iterable[str]):
         """End the work on topics as it stands; what has arrived stays shown."""

@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+import zipfile
 
 import pytest
 
@@ -81,6 +82,48 @@ def test_every_tab_shows_its_pictures_and_none_is_lost(serve, page, deep, compla
     deep.wait_until_complete(2)
     drag(page, 3)
     deep.wait("deep(document, '.numbers')[1].textContent.includes('perturbed')")
+    assert complaints == []
+    assert server.troubles() == []
+
+
+def test_the_url_follows_and_gives_the_same_view_again(serve, page, deep, complaints):
+    server = serve("apps/explorer.py")
+    page.goto(f"{server.url}?resolution=9&draws=8")
+    deep.wait_until_complete()
+    drag(page, 4)
+    page.wait_for_url("**strength=0.04**")
+    page.get_by_role("tab", name="Layers").click()
+    page.wait_for_url("**page=Layers**")
+    deep.wait_until_complete(1)
+    page.reload()
+    deep.wait_until_complete(1)
+    assert "Which layers matter" in " ".join(deep.texts("div"))
+    page.get_by_role("tab", name="Slice").click()
+    deep.wait_until_complete(2)
+    page.wait_for_function("!location.search.includes('Layers') && location.search.includes('0.04')")
+    assert page.locator(STRENGTH).first.input_value() == "0.04"
+    page.get_by_text("Undo", exact=True).click()
+    deep.wait_until_complete(1)
+    page.wait_for_url("**page=Layers**")
+    light = deep.pictures()
+    page.get_by_label("Toggle theme").first.click()
+    deep.wait("pictures().every((picture, i) => picture !== arg[i])", light)
+    assert complaints == []
+    assert server.troubles() == []
+
+
+def test_what_is_shown_is_downloaded(serve, page, deep, complaints, tmp_path):
+    server = serve("apps/explorer.py")
+    page.goto(f"{server.url}?resolution=9&page=Layers")
+    deep.wait_until_complete(1)
+    for label, name in {"Data": "modecomb.zip", "Report": "modecomb.html"}.items():
+        with page.expect_download(timeout=60_000) as awaited:
+            page.get_by_text(label, exact=True).click()
+        assert awaited.value.suggested_filename == name
+        awaited.value.save_as(tmp_path / name)
+    with zipfile.ZipFile(tmp_path / "modecomb.zip") as packed:
+        assert "layers.nc" in packed.namelist()
+    assert "Which layers matter" in (tmp_path / "modecomb.html").read_text()
     assert complaints == []
     assert server.troubles() == []
 

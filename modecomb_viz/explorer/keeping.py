@@ -1,0 +1,107 @@
+"""Nothing is lost: undo and redo, what is shown as files, the state in the URL."""
+
+import asyncio
+import io
+import tempfile
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+import panel as pn
+import panel_material_ui as pmui
+import param
+import xarray as xr
+from bokeh.document import Document
+
+from modecomb_viz.export.archive import archive
+from modecomb_viz.report import save_report
+from modecomb_viz.state import ExplorerState, History, Results
+
+__all__ = ["Address", "Keeping"]
+
+#: Milliseconds of quiet before the URL follows the state.
+_QUIET = 400
+
+
+class Keeping(pn.viewable.Viewer):
+    """A row of buttons: undo, redo; the data and the report of what is shown.
+
+    Attributes:
+        history: the states that were.
+        undo, redo, data, report: the buttons.
+    """
+
+    def __init__(self, state: ExplorerState, results: Results):
+        super().__init__()
+        self._state, self._results, self.history = state, results, History(state)
+        looks: dict[str, Any] = {"variant": "text", "size": "small", "margin": (4, 0)}
+        self.undo = pmui.Button(label="Undo", on_click=lambda event: self.history.undo(), **looks)
+        self.redo = pmui.Button(label="Redo", on_click=lambda event: self.history.redo(), **looks)
+        self.data = pmui.FileDownload(
+            label="Data", filename="modecomb.zip", callback=self._data, auto=True, size="small", margin=(4, 0),
+            description="What this page shows: NetCDF, CSV tables, recipes, and the code that computes it again.",
+        )  # fmt: skip
+        self.report = pmui.FileDownload(
+            label="Report", filename="modecomb.html", callback=self._report, auto=True, size="small", margin=(4, 0),
+            description="This page as one HTML file that opens without a network; a few seconds.",
+        )  # fmt: skip
+        for download in (self.data, self.report):  # as an argument it would be taken for two and warned of
+            download.variant = "text"
+        self._layout = pn.Row(self.undo, self.redo, self.data, self.report)
+        self.history.param.watch(self._show_history, ["can_undo", "can_redo"])
+        results.param.watch(self._show_data, ["datasets", "topics"])
+        self._show_history()
+        self._show_data()
+
+    def _show_history(self, *events: param.parameterized.Event):
+        self.undo.disabled, self.redo.disabled = not self.history.can_undo, not self.history.can_redo
+
+    def _show_data(self, *events: param.parameterized.Event):
+        if self.data.disabled != (missing := not self._shown()):
+            self.data.disabled = self.report.disabled = missing
+
+    def _shown(self) -> dict[str, xr.Dataset]:
+        """The results of the page."""
+        datasets = self._results.datasets
+        return {topic: datasets[topic] for topic in self._results.topics if topic in datasets}
+
+    def _data(self) -> io.BytesIO:
+        return io.BytesIO(archive(self._shown()))
+
+    async def _report(self) -> io.BytesIO:
+        """Rendered beside the server, which goes on meanwhile."""
+        shown = list(self._shown().values())
+        title = f"Mode combinability: {self._state.modes.name}"
+        return io.BytesIO(await asyncio.to_thread(_rendered, shown, title))
+
+    def __panel__(self) -> pn.Row:
+        return self._layout
+
+
+def _rendered(datasets: list[xr.Dataset], title: str) -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        return save_report(datasets, Path(folder) / "report.html", title=title).read_bytes()
+
+
+class Address(pn.viewable.Viewer):
+    """Keeps the choices in the query of a page's URL, in place of the one before: reloading gives the same view."""
+
+    def __init__(self, state: ExplorerState, document: Document):
+        super().__init__()
+        self._state, self._document = state, document
+        self._waiting: Any = None
+        self._query = pn.widgets.TextInput(visible=False)
+        self._query.jscallback(value="window.history.replaceState(null, '', cb_obj.value)")
+        state.param.watch(self._changed, list(state.choices))
+
+    def _changed(self, *events: param.parameterized.Event):
+        if self._waiting is not None:
+            self._document.remove_timeout_callback(self._waiting)
+        self._waiting = self._document.add_timeout_callback(self._write, _QUIET)
+
+    def _write(self):
+        self._waiting = None
+        self._query.value = f"?{urlencode(self._state.query)}"
+
+    def __panel__(self) -> pn.widgets.TextInput:
+        return self._query
