@@ -5,7 +5,7 @@ BIN := .venv/bin
 PORT ?= 5006
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: install explore test test-slow lint bench clean
+.PHONY: install explore test test-slow screenshots lint bench clean
 
 install: .venv/.installed
 
@@ -27,6 +27,10 @@ test: install
 test-slow: install
 	@tools/install-chromium
 	$(BIN)/python -m pytest -m slow
+
+screenshots: install
+	@tools/install-chromium
+	$(BIN)/python tests/benchmarks/screenshots.py screenshots
 
 lint: install
 	$(BIN)/ruff check .

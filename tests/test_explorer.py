@@ -13,7 +13,7 @@ from bokeh.document import Document
 from explained import explains
 
 import modecomb_viz as mc
-from modecomb_viz.executor import InlineExecutor
+from modecomb_viz.executor import InlineExecutor, Progress
 from modecomb_viz.explorer import Controls, error_page
 from modecomb_viz.export.archive import archive
 from modecomb_viz.state import PAGES
@@ -205,6 +205,41 @@ def test_undo_moves_widgets_and_pictures(explorer):
     assert explorer.keeping.undo.disabled
     explorer.keeping.redo.clicks += 1
     assert explorer.state.strength == 0.7
+
+
+def test_the_time_left_follows_from_the_rate(explorer, monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr("modecomb_viz.explorer.views.time.monotonic", lambda: now[0])
+    said = []
+    for done in (0, 10, 20, 990):
+        explorer.results.progress = {"plane": Progress(done, 1000)}
+        said.append(explorer.map.status.object.split("</span>")[0].split(">")[1])
+        now[0] += 1
+    assert said == [
+        "computing 0 %",
+        "computing 1 %, about 99 s left",
+        "computing 2 %, about 98 s left",
+        "computing 99 %",
+    ]
+    explorer.results.progress = {"plane": Progress(0, 1000)}
+    assert "left" not in explorer.map.status.object
+    explorer.results.progress = {}
+    assert "complete" in explorer.map.status.object
+
+
+def test_colours_are_kept_when_asked(explorer):
+    def colors():
+        return explorer.map.figure._linear.low, explorer.map.figure._linear.high
+
+    first = colors()
+    explorer.state.keep_colors = True
+    explorer.state.strength = 0.9
+    assert colors() == first
+    assert f"last colour: ≥ {first[1]:.3g}" in explorer.map.figure.figure.title.text
+    explorer.state.quantity = "accuracy"
+    assert colors() != first
+    explorer.state.param.update(quantity="loss", keep_colors=False)
+    assert colors()[1] > first[1]
 
 
 def test_error_page_is_escaped():

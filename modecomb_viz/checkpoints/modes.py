@@ -208,7 +208,7 @@ class ModeSet:
             if (highest := self.split(name).y.max().item()) >= out.shape[1]:
                 raise ValueError(
                     f"the {name} split of '{self.name}' has the label {highest}, but the network tells "
-                    f"{out.shape[1]} classes, apart. Is it another data set or network?"
+                    f"{out.shape[1]} classes apart. Is it another data set or network?"
                 )
 
     def _example_output(self) -> Any:

@@ -26,7 +26,7 @@ _SECTIONS: dict[str, tuple[str, ...]] = {
     "Distribution of the coefficients": ("distribution", *_LAW_PARAMETERS, "granularity", "draws", "seed"),
     "Map": ("plane", "z_kind", "z_layers", "coordinates", "resolution", "margin", "tolerance"),
     "Layers": ("base",),
-    "Shown": ("quantity", "split", "log_scale"),
+    "Shown": ("quantity", "split", "log_scale", "keep_colors"),
 }
 
 
@@ -79,6 +79,7 @@ def _relevant_on(on: str, state: ExplorerState) -> dict[str, bool]:
         "z_layers": on == "Slice" and split and not draw,
         "coordinates": three,
         "c": three,
+        "keep_colors": on == "Slice",
         "log_scale": on == "Slice" and state.quantity == "loss",
     }
 

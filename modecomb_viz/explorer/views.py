@@ -1,5 +1,6 @@
 """Pictures with what they show, their numbers and their progress: the map, the segment, the distribution."""
 
+import time
 from collections.abc import Mapping
 from html import escape
 from typing import Any, ClassVar
@@ -16,6 +17,10 @@ from modecomb_viz.state import TOPICS, ExplorerState, Results
 from modecomb_viz.statistics import low_loss_share
 
 __all__ = ["DistributionView", "MapView", "SegmentView", "View"]
+
+
+#: Seconds over which a rate is measured before it is told.
+_RATE_OVER = 0.5
 
 
 def _number(value: float) -> str:
@@ -90,6 +95,7 @@ class View(pn.viewable.Viewer):
         )
         self._drawn: tuple[Any, ...] = ()
         self._numbers_shown, self._live = "", False
+        self._measured = 0, 0, 0.0
         results.param.watch(self._refresh, ["datasets", "progress", "stopped", "topics"])
         state.param.watch(self._refresh, list(self.options))
         self._refresh()
@@ -145,14 +151,25 @@ class View(pn.viewable.Viewer):
 
     def _show_progress(self, something: bool):
         running = [self.results.progress[topic] for topic in self.topics if topic in self.results.progress]
-        total = sum(progress.total for progress in running)
-        self.bar.value = round(100 * sum(progress.done for progress in running) / total) if total else 0
+        done, total = (sum(getattr(progress, name) for progress in running) for name in ("done", "total"))
+        self.bar.value = round(100 * done / total) if total else 0
         stopped = not running and any(topic in self.results.stopped for topic in self.topics)
         state = "stopped" if stopped else "complete" if something else "waiting"
         if running:
-            state = f"computing {self.bar.value} %"
+            state = f"computing {self.bar.value} %{self._time_left(done, total)}"
         self.switch.param.update(label="Go on" if stopped else "Stop", disabled=not (running or stopped))
         self.status.object = f'<span class="state">{state}</span> · <span class="numbers">{self._numbers_shown}</span>'
+
+    def _time_left(self, done: int, total: int) -> str:
+        """In words, at the rate so far; nothing while that is not known or less than two seconds are left."""
+        now = time.monotonic()
+        if done < self._measured[0] or total != self._measured[1]:
+            self._measured = done, total, now
+        begun, _, since = self._measured
+        if done == begun or now - since < _RATE_OVER:
+            return ""
+        left = (total - done) * (now - since) / (done - begun)
+        return "" if left < 2 else f", about {left:.0f} s left" if left < 120 else f", about {left / 60:.0f} min left"
 
     def _toggle(self, event: Any):
         """Stop what is computed for this view, or go on with it."""
@@ -185,7 +202,7 @@ class MapView(View):
     title = "Loss map"
     name_of_view = "map"
     width, height = 400, _TALL
-    options = ("quantity", "split", "log_scale")
+    options = ("quantity", "split", "log_scale", "keep_colors")
     sentence = (
         "A plane of combinations (1 − Λ) ⊙ A + Λ ⊙ π(B). One basin that holds all marks: the networks combine; "
         "walls between them: they do not."
@@ -200,6 +217,7 @@ class MapView(View):
             quantity=self.state.quantity,
             split=self.state.split,
             log_scale=self.state.log_scale,
+            keep_colors=self.state.keep_colors,
         )
 
     def _numbers(self, datasets: Mapping[str, xr.Dataset]) -> str:

@@ -118,7 +118,7 @@ class MapFigure(Figure):
         self._tickers = {False: BasicTicker(), True: LogTicker()}
         self._draw_image()
         draw_marks(self.figure, self.sources["marks"])
-        self._recipe, self._chosen = "", (0.0, 1.0)
+        self._recipe, self._chosen, self._quantity = "", (0.0, 1.0), ""
 
     def _draw_image(self):
         self._image = self.figure.image(
@@ -128,14 +128,24 @@ class MapFigure(Figure):
         self._hover = HoverTool(renderers=[self._image], tooltips=_TOOLTIPS)
         self.figure.add_tools(self._hover)
 
-    def update(self, dataset: xr.Dataset, *, quantity: str = "loss", split: str = "test", log_scale: bool = False):
-        """Show a plane. A new recipe or another quantity chooses the colour range anew."""
+    def update(
+        self,
+        dataset: xr.Dataset,
+        *,
+        quantity: str = "loss",
+        split: str = "test",
+        log_scale: bool = False,
+        keep_colors: bool = False,
+    ):
+        """Show a plane. Another quantity chooses the colour range anew, another recipe unless it is to be kept."""
         check_shown(dataset, quantity, split)
         request = f"{dataset.attrs['recipe']} {quantity} {split}"
         low, high = color_range(dataset[quantity].sel(split=split).values)
-        if request == self._recipe and f"{quantity}_error" in dataset:
+        if keep_colors and quantity == self._quantity:
+            low, high = self._chosen
+        elif request == self._recipe and f"{quantity}_error" in dataset:
             low, high = min(low, self._chosen[0]), max(high, self._chosen[1])
-        self._recipe, self._chosen = request, (low, high)
+        self._recipe, self._chosen, self._quantity = request, (low, high), quantity
         self.apply(self.frame(dataset, quantity=quantity, split=split, log_scale=log_scale, colors=self._chosen))
 
     def frame(
@@ -158,7 +168,7 @@ class MapFigure(Figure):
             *self._color_properties(quantity, low, high, log_scale and quantity == "loss"),
             Property(self._hover, "tooltips", _TOOLTIPS + [("within", "± @error{0.0000}")] * (errors is not None)),
             Property(self._bar, "title", quantity_label(quantity, split)),
-            Property(self.figure.title, "text", _notes(values, high, estimate_note(dataset, quantity, split))),
+            Property(self.figure.title, "text", _notes(values, low, high, estimate_note(dataset, quantity, split))),
             Property(self.figure.xaxis[0], "axis_label", axis_label(dataset.u)),
             Property(self.figure.yaxis[0], "axis_label", axis_label(dataset.v)),
         )
@@ -218,9 +228,11 @@ def _mark_columns(dataset: xr.Dataset, values: np.ndarray, errors: np.ndarray | 
     return mark_columns(marks, across, up)
 
 
-def _notes(values: np.ndarray, high: float, estimate: str) -> str:
+def _notes(values: np.ndarray, low: float, high: float, estimate: str) -> str:
     """What the colours do not say: that it is an estimate, values beyond the range, values that are none."""
     notes = [estimate] * bool(estimate)
+    if np.nanmin(values, initial=np.inf) < low:
+        notes.append(f"first colour: ≤ {number(low)}")
     if np.nanmax(values, initial=-np.inf) > high:
         notes.append(f"last colour: ≥ {number(high)}")
     if np.isnan(values).any():

@@ -83,7 +83,8 @@ class TransitivityFigure(Figure):
         marks, lost = self.sources["marks"], self.sources["lost"]
         looks = {"marker": "marker", "color": "color", "size": "size", "alpha": 0.85, "line_color": "white"}
         for made, x in ((self.figure, "x"), (self._strays, "error")):
-            made.hstrip("bottom", "top", source=self.sources["bands"], fill_color="#f3f3f3", line_width=0)
+            band = {"fill_color": "#888888", "fill_alpha": 0.1, "line_width": 0}
+            made.hstrip("bottom", "top", source=self.sources["bands"], **band)
             dots = made.scatter(x, "y", source=marks, **looks)
             made.add_tools(HoverTool(renderers=[dots], tooltips=_TOOLTIPS))
         crosses = self.figure.scatter("x", "y", source=lost, marker="x", size=10, line_width=2.5, color=NAN_COLOR)

@@ -175,6 +175,10 @@ class ExplorerState(param.Parameterized):
     split = param.Selector(objects=["test", "train"], default="test", doc="The data it is measured on.")
     log_scale = param.Boolean(False, label="Logarithmic loss", doc="Logarithmic colours of the loss map.")
 
+    keep_colors = param.Boolean(
+        False, label="Keep the colours", doc="The map's range of colours stays, so that maps can be compared."
+    )
+
     shown = param.List(default=[], doc="Pictures that are displayed by themselves, whatever the page.")
     refusal = param.String("", doc="Why the modes that were chosen last cannot be shown; empty when they can.")
 

@@ -136,10 +136,10 @@ class Deep:
         """Wait for a JavaScript condition, in which ``deep`` and ``pictures`` are at hand."""
         self.page.wait_for_function(f"(arg) => {{{DEEP} return {condition}}}", arg=argument, timeout=timeout)
 
-    def wait_until_complete(self, pictures: int = 2):
+    def wait_until_complete(self, pictures: int = 2, timeout: float = 30_000):
         """Wait until so many pictures are on the page, and all are complete."""
         self.wait("(() => { const s = deep(document, '.state'); return s.length === arg && "
-                  "s.every((e) => e.textContent === 'complete') })()", pictures)  # fmt: skip
+                  "s.every((e) => e.textContent === 'complete') })()", pictures, timeout)  # fmt: skip
 
 
 @pytest.fixture
