@@ -39,11 +39,11 @@ class Keeping(pn.viewable.Viewer):
         self.redo = pmui.Button(label="Redo", on_click=lambda event: self.history.redo(), **looks)
         self.data = pmui.FileDownload(
             label="Data", filename="modecomb.zip", callback=self._data, auto=True, size="small", margin=(4, 0),
-            description="What this page shows: NetCDF, CSV tables, recipes, and the code that computes it again.",
+            description="Data of this page: NetCDF, CSV tables, recipes, and the code that computes them again.",
         )  # fmt: skip
         self.report = pmui.FileDownload(
             label="Report", filename="modecomb.html", callback=self._report, auto=True, size="small", margin=(4, 0),
-            description="This page as one HTML file that opens without a network; a few seconds.",
+            description="Report of this page: one HTML file that opens without a network; a few seconds.",
         )  # fmt: skip
         for download in (self.data, self.report):  # as an argument it would be taken for two and warned of
             download.variant = "text"

@@ -91,4 +91,4 @@ def _facts(modes: ModeSet) -> Markup:
         ("symmetry", f"{len(spec.sizes)} groups of units; {spec.permuted_share:.1%} of the weights on a permuted axis"),
         *(("note of the tracing", note) for note in spec.notes),
     ]
-    return Table(("", ""), [(name, text or "not recorded") for name, text in rows]).html()
+    return Table(("entry", "value"), [(name, text or "not recorded") for name, text in rows]).html()
