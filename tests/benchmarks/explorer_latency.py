@@ -1,8 +1,9 @@
 """Measure the explorer in headless Chromium: ``python tests/benchmarks/explorer_latency.py [moves]``.
 
 Prints the time from opening the page to the first coarse and the first complete loss map, for every embedded mode
-set, and, on the default set, the time from a move of the perturbation slider to the first repaint of the map and to its
-final picture. The server is warm, as ``make explore`` starts it. Everything runs on this machine.
+set, and, on the default set, the time from a move of the perturbation slider to the first repaint of the first picture
+and to its final state: on every page with one session, and on the first page with eight that move at once. The server
+is warm, as ``make explore`` starts it. Everything runs on this machine.
 """
 
 import json
@@ -13,7 +14,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Browser, Page, sync_playwright
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "ui"))
 from conftest import DEEP, ROOT, Server, free_port, wait_until_served
@@ -21,15 +22,21 @@ from conftest import DEEP, ROOT, Server, free_port, wait_until_served
 from modecomb_viz.checkpoints import catalogue
 from modecomb_viz.export.browser import FLAGS, find_chromium
 
-#: Watches the map from inside the page, so that no round trip to this process is measured. The elements are looked up
-#: once and few pixels are read, since the watching itself takes time from what is watched.
+#: Watches the first picture from inside the page, so that no round trip to this process is measured. The elements are
+#: looked up once and few pixels are read, since the watching itself takes time from what is watched.
 WATCH = (
     "() => {"
     + DEEP
     + """
   const status = deep(document, '.state')[0].getRootNode()
-  const map = deep(document, 'canvas.bk-layer:not(.bk-glyph)')[0].getContext('2d', {willReadFrequently: true})
-  const pixels = () => map.getImageData(120, 40, 160, 160).data.join()
+  const canvas = deep(document, 'canvas.bk-layer:not(.bk-glyph)')[0]
+  const context = canvas.getContext('2d', {willReadFrequently: true})
+  const pixels = () => {
+    const {data} = context.getImageData(60, 40, canvas.width - 120, 200)
+    let sum = 0
+    for (let i = 0; i < data.length; i += 20) sum = (sum * 31 + data[i]) | 0
+    return sum
+  }
   window.watch = () => new Promise((done) => {
     const start = performance.now(), seen = {}, old = pixels()
     const look = () => {
@@ -43,6 +50,11 @@ WATCH = (
   })
 }"""
 )
+
+#: Pages whose first picture follows the slider; transitivity waits for a universe at every move.
+_MOVED = ("Slice", "Distribution", "Perturbation", "Similarity", "Layers")
+
+_SESSIONS = 8
 
 #: Milliseconds between two looks at the page while it opens.
 POLL = 50
@@ -69,6 +81,34 @@ def moved(page: Page, key: str) -> dict[str, float]:
     return page.evaluate("() => window.result")
 
 
+def moved_together(pages: list[Page], key: str) -> list[dict[str, float]]:
+    """The same for one session in each page, all moved at once."""
+    for page in pages:
+        page.locator("input[type=range]").first.focus()
+    for page in pages:
+        page.evaluate("() => { window.result = window.watch() }")
+        page.keyboard.press(key)
+    return [page.evaluate("() => window.result") for page in pages]
+
+
+def watched(browser: Browser, url: str) -> Page:
+    """A new page whose pictures are complete, and which watches the first of them."""
+    page = browser.new_page(viewport={"width": 1280, "height": 800})
+    opened(page, url)
+    page.evaluate(WATCH)
+    return page
+
+
+def milliseconds(results: list[dict[str, float]]) -> dict[str, int]:
+    """Median and worst of the first repaint, median of the final picture."""
+    first, final = ([one[which] for one in results] for which in ("first", "final"))
+    return {
+        "first_repaint_median": round(statistics.median(first)),
+        "first_repaint_worst": round(max(first)),
+        "final_median": round(statistics.median(final)),
+    }
+
+
 def start_server(log: Path) -> Server:
     port = free_port()
     command = [sys.executable, "-m", "panel", "serve", "apps/explorer.py", "--warm", "--address", "127.0.0.1"]
@@ -90,12 +130,14 @@ def measure(moves: int) -> dict[str, object]:
                 page = browser.new_page(viewport={"width": 1280, "height": 800})
                 first, whole = opened(page, f"{server.url}?modes_name={name}")
                 maps[name] = {"first_s": round(first, 2), "complete_s": round(whole, 2)}
-                if name != "digits-mlp":
-                    page.close()
-                else:
-                    kept = page
-            kept.evaluate(WATCH)
-            results = [moved(kept, "ArrowRight") for _ in range(moves)]
+                page.close()
+            one_session = {}
+            for name in _MOVED:
+                page = watched(browser, f"{server.url}?page={name}")
+                one_session[name] = milliseconds([moved(page, "ArrowRight") for _ in range(moves)])
+                page.close()
+            pages = [watched(browser, server.url) for _ in range(_SESSIONS)]
+            together = [one for _ in range(moves) for one in moved_together(pages, "ArrowRight")]
             browser.close()
         finally:
             server.process.terminate()
@@ -103,9 +145,8 @@ def measure(moves: int) -> dict[str, object]:
     return {
         "page_open_to_map": maps,
         "moves": moves,
-        "move_to_first_repaint_ms_median": round(statistics.median(r["first"] for r in results)),
-        "move_to_first_repaint_ms_worst": round(max(r["first"] for r in results)),
-        "move_to_final_map_ms_median": round(statistics.median(r["final"] for r in results)),
+        "one_session_ms": one_session,
+        f"{_SESSIONS}_sessions_ms": milliseconds(together),
     }
 
 
