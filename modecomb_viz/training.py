@@ -56,7 +56,8 @@ class Training:
 #: A share of the weights on permuted axes below which it is said.
 _MOST = 0.95
 
-#: Peak learning rates between which weight matching was seen to work (an MNIST MLP: docs/reproductions.md).
+#: Peak learning rates between one at which an MNIST MLP aligned and one at which it did not: SGD 0.1 and 0.01, Adam
+#: 0.005 and 0.02; AdamW is taken to be like Adam.
 _GOOD_RATES: dict[str, tuple[float, float]] = {"sgd": (0.03, math.inf), "adam": (0.0, 0.01), "adamw": (0.0, 0.01)}
 
 
@@ -78,9 +79,7 @@ def cautions(modes: ModeSet) -> list[str]:
                 "trained were seen to keep a barrier after alignment (docs/reproductions.md)."
             )
         if not training.weight_decay:
-            found.append(
-                "Trained without weight decay: weights keep more of their initial values, which match nothing."
-            )
+            found.append("Trained without weight decay, with which all embedded networks were trained.")
     seeds = dict(recipe.seeds) if recipe else {}
     if len(set(map(str, seeds.values()))) < len(seeds):
         found.append("Two networks have the same seed: they are no independent modes.")

@@ -15,6 +15,7 @@ from types import ModuleType
 from typing import Any, NamedTuple
 
 import torch
+from torch import library
 
 __all__ = ["check_archive", "import_torchvision", "is_file", "read_torch"]
 
@@ -317,8 +318,8 @@ def import_torchvision() -> ModuleType:
 
 
 @cache
-def _declare_operators() -> torch.library.Library:
-    library = torch.library.Library("torchvision", "FRAGMENT")
+def _declare_operators() -> library.Library:
+    declared = library.Library("torchvision", "FRAGMENT")
     for name in ("nms", "qnms"):
-        library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-    return library
+        declared.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+    return declared

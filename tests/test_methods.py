@@ -1,6 +1,7 @@
 """Every method of alignment: it keeps the function, recovers what was planted, and says what it cannot do."""
 
 import itertools
+import sys
 
 import pytest
 import reference
@@ -13,7 +14,7 @@ import modecomb_viz as mc
 from modecomb_viz.alignment import METHODS, align_modes, find_universe, takes, unit_correlation
 from modecomb_viz.alignment.soft import apply_matrices, harden, matrix_of
 from modecomb_viz.alignment.universe import UniverseSearch
-from modecomb_viz.executor import Job
+from modecomb_viz.executor import Cancelled, Job
 from modecomb_viz.permutation import apply_permutation, identity_permutation, invert, random_permutation
 
 by_name = pytest.mark.parametrize("case", SMALL, ids=lambda case: case.name)
@@ -144,6 +145,19 @@ def test_a_job_that_is_cancelled_leaves_the_search_where_it_is(digits):
     assert job.ended
     assert search.advance(), "there is more to do"
     assert search.finish().objective == find_universe(digits.spec, digits.params, max_steps=2).objective
+
+
+def test_a_search_whose_step_was_cancelled_begins_anew(digits, monkeypatch):
+    search = UniverseSearch(digits.spec, digits.params, max_steps=1)
+
+    def cancelled(*args):
+        raise Cancelled
+
+    with monkeypatch.context() as patched:
+        patched.setattr(sys.modules[UniverseSearch.__module__], "coordinate_ascent", cancelled)
+        with pytest.raises(Cancelled):
+            search.finish()
+    assert search.finish().objective == find_universe(digits.spec, digits.params, max_steps=1).objective
 
 
 def test_align_many_brings_all_models_to_one_of_them(digits):

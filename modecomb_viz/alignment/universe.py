@@ -78,23 +78,30 @@ class UniverseSearch:
         names = matched_names(spec)
         part = restrict(spec, names)
         weights = {model: {name: params[name].double().cpu() for name in names} for model, params in models.items()}
-        starts = (_start(part, weights, seed, restart) for restart in range(restarts))
-        self._steps = _best_of(_run(part, weights, start, max_steps, tolerance) for start in starts)
+
+        def begin() -> _Part:
+            starts = (_start(part, weights, seed, restart) for restart in range(restarts))
+            return _best_of(_run(part, weights, start, max_steps, tolerance) for start in starts)
+
+        self._begin, self._steps = begin, begin()
         self._found: Universe | None = None
         self._lock = Lock()
 
     def advance(self) -> bool:
-        """One step; False once the universe is found."""
+        """One step; False once the universe is found. A step that raises, as when its job is cancelled, begins anew."""
         with self._lock:
             if self._found is None:
                 try:
                     next(self._steps)
                 except StopIteration as end:
                     self._found = end.value
+                except Exception:
+                    self._steps = self._begin()
+                    raise
             return self._found is None
 
     def finish(self) -> Universe:
-        """All steps that are left. A job that is cancelled meanwhile leaves the search where it is."""
+        """All steps that are left. A job that is cancelled between two of them leaves the search where it is."""
         while self.advance():
             checkpoint()
         assert self._found is not None
