@@ -48,7 +48,7 @@ def summary(
         vectorize=True,
     )
     of_mean = xr.apply_ufunc(
-        lambda values: bootstrap_interval(values, np.mean),
+        bootstrap_interval,
         excess,
         input_core_dims=[["sample"]],
         output_core_dims=[["bound"]],
@@ -157,7 +157,7 @@ def diversity(dataset: xr.Dataset) -> xr.Dataset:
     among = table.sel(model=names, other=names)
     apart = xr.DataArray(~np.eye(len(names), dtype=bool), dims=("model", "other"))
     interval = xr.apply_ufunc(
-        lambda values: bootstrap_interval(values, np.mean),
+        bootstrap_interval,
         nearest,
         input_core_dims=[["model"]],
         output_core_dims=[["bound"]],

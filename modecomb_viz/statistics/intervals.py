@@ -1,7 +1,5 @@
 """95 % intervals of means, quantiles and shares of independent values."""
 
-from collections.abc import Callable
-
 import numpy as np
 from scipy.stats import binomtest, bootstrap, norm, quantile_test
 from scipy.stats import t as student
@@ -21,13 +19,13 @@ def quantile_intervals(values: np.ndarray, levels: list[float]) -> np.ndarray:
     return np.array([(bounds.low, bounds.high) for bounds in found])
 
 
-def bootstrap_interval(values: np.ndarray, statistic: Callable[..., np.ndarray]) -> np.ndarray:
-    """95 % interval ``[bound]`` of a statistic of independent values."""
+def bootstrap_interval(values: np.ndarray) -> np.ndarray:
+    """95 % interval ``[bound]`` of the mean of independent values."""
     if len(values) < LEAST or not np.isfinite(values).all():
         return np.full(2, np.nan)
     batch = max(1, AT_ONCE // len(values))
     options = {"n_resamples": 2000, "batch": batch, "method": "percentile", "vectorized": True, "rng": 0}
-    found = bootstrap((values,), statistic, confidence_level=expanded_level(len(values)), **options).confidence_interval
+    found = bootstrap((values,), np.mean, confidence_level=expanded_level(len(values)), **options).confidence_interval
     return np.stack([found.low, found.high], -1)
 
 
