@@ -25,6 +25,8 @@ _PUBLIC = {
     "training": ["train_modes"],
     "sweep": [
         "export_point",
+        "iter_cut",
+        "iter_inspection",
         "iter_laws",
         "iter_layers",
         "iter_perturbation",
@@ -37,6 +39,8 @@ _PUBLIC = {
         "iter_transitivity",
         "point_params",
         "rerun",
+        "sweep_cut",
+        "sweep_inspection",
         "sweep_laws",
         "sweep_layers",
         "sweep_perturbation",

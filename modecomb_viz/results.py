@@ -21,6 +21,13 @@ search         ``[strength,] split, step``                 ``searched_loss ([str
                                                            ([strength,] step, slot)``, means of layers where units are
                                                            searched, then with ``unit_coefficient ([strength,] unit)``;
                                                            ``excess ([strength,] split, end)``, ``reference_*``
+inspection     ``split, model``                            ``u, v``; ``disagreement, jensen_shannon (split, model)``,
+                                                           ``confusion (split, label, predicted)``; ``example,
+                                                           true_label (split, shown)``, ``prediction, certainty (split,
+                                                           shown, model)``, −1 and NaN where there are fewer, ``image
+                                                           (split, shown, channel, row, column)``; ``coefficient
+                                                           (toward, layer)``, ``weight_distance (model)``
+cut            ``[strength,] split, t``                    ``u, v (t)``
 transitivity   ``[strength,] split, pair, route, t``       ``cycle_error ([strength,] pair, route)``
 similarity     ``split, model``                            measures ``(split, model, other)`` of function, ``(model,
                                                            other)`` of weights; ``ensemble_* (split, k)``
@@ -101,6 +108,16 @@ ATTRIBUTES: dict[str, dict[str, str]] = {
     "weight_angle": {"units": "degrees", "long_name": "angle of the weights at A"},
     "ensemble_loss": {"units": "nats per example", "long_name": "loss of the ensemble of k draws"},
     "ensemble_accuracy": {"units": "fraction", "long_name": "accuracy of the ensemble of k draws"},
+    "confusion": {"units": "examples", "long_name": "examples of a label that are given another"},
+    "differing": {"units": "examples", "long_name": "examples on which the point differs from a network"},
+    "example": {"units": "", "long_name": "number of the example in the split"},
+    "true_label": {"units": "", "long_name": "label of the example"},
+    "prediction": {"units": "", "long_name": "label that the network gives"},
+    "certainty": {"units": "fraction", "long_name": "probability that the network gives to its label"},
+    "image": {"units": "fraction", "long_name": "the example, every channel from 0 to 1"},
+    "label": {"units": "", "long_name": "label"},
+    "predicted": {"units": "", "long_name": "label that is given"},
+    "toward": {"units": "", "long_name": "network whose share the coefficient is"},
     "model": {"units": "", "long_name": "network"},
     "other": {"units": "", "long_name": "other network"},
     "k": {"units": "draws", "long_name": "draws in the ensemble"},

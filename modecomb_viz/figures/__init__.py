@@ -1,6 +1,8 @@
 """Plain Bokeh figures that are updated in place: live in the explorer, from JavaScript in a report."""
 
 from modecomb_viz.figures.base import Figure, Frame, Panels, Property
+from modecomb_viz.figures.cuts import CutFigure
+from modecomb_viz.figures.inspection import InspectionFigure
 from modecomb_viz.figures.laws import LawsFigure
 from modecomb_viz.figures.layers import LayersFigure
 from modecomb_viz.figures.maps import MapFigure, color_range, estimate_note
@@ -13,8 +15,10 @@ from modecomb_viz.figures.similarity import SimilarityFigure
 from modecomb_viz.figures.transitivity import TransitivityFigure
 
 __all__ = [
+    "CutFigure",
     "Figure",
     "Frame",
+    "InspectionFigure",
     "LawsFigure",
     "LayersFigure",
     "MapFigure",

@@ -122,6 +122,12 @@ def mean_over_weights(spec: PermutationSpec, coefficients: Coefficients) -> Floa
     return total / count
 
 
+def mean_over_layers(spec: PermutationSpec, coefficients: Coefficients) -> Float[Tensor, " layer"]:
+    """The mean coefficient of the first point over the trained weights of every layer, in the order of the layers."""
+    sums, counts = _unit_sums(spec, coefficients)
+    return torch.stack([sums[layer].sum() / counts[layer].sum() for layer in spec.layer_names])
+
+
 def swapped_layer(spec: PermutationSpec, coefficients: Coefficients) -> str | None:
     """The layer ℓ where the point is A with layer ℓ of π(B): Λ is 1 on it and 0 on all others; else None."""
     ones = [layer for layer in spec.layer_names if _is(spec, coefficients, layer, 1)]

@@ -13,7 +13,9 @@ from markupsafe import Markup
 
 from modecomb_viz import __version__
 from modecomb_viz.figures import (
+    CutFigure,
     Figure,
+    InspectionFigure,
     LawsFigure,
     LayersFigure,
     MapFigure,
@@ -29,6 +31,7 @@ from modecomb_viz.report.controls import choices_of, make_controls, picture_fram
 from modecomb_viz.report.named import PointsPicture, SearchPicture
 from modecomb_viz.report.networks import LawsPicture, LayersPicture, SimilarityPicture, TransitivityPicture
 from modecomb_viz.report.picture import Picture
+from modecomb_viz.report.planes import CutPicture, InspectionPicture
 from modecomb_viz.report.points import MapPicture, PerturbationPicture, SamplesPicture, SegmentPicture, kinds_of
 from modecomb_viz.report.recipes import lead, recipe_tables, told_apart
 from modecomb_viz.results import recipe
@@ -38,6 +41,8 @@ __all__ = ["PICTURES", "pictures_of", "render"]
 #: By sweep, in the order of the page: the picture and its figure.
 PICTURES: dict[str, tuple[type[Picture], type[Figure]]] = {
     "plane": (MapPicture, MapFigure),
+    "inspection": (InspectionPicture, InspectionFigure),
+    "cut": (CutPicture, CutFigure),
     "segment": (SegmentPicture, SegmentFigure),
     "samples": (SamplesPicture, SamplesFigure),
     "perturbation": (PerturbationPicture, PerturbationFigure),

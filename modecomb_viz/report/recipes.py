@@ -67,12 +67,19 @@ def _command(sweep: str, modes: str, settings: dict[str, Any]) -> str:
             continue
         if isinstance(value, dict):
             values = [f"{key}={v:g}" if isinstance(v, float) else f"{key}={v}" for key, v in value.items()]
+        elif name in _TOGETHER and isinstance(value, list):
+            words += [f"--{name}", *map(str, value)]
+            continue
         elif name == "z" and isinstance(value, list):
             values = [",".join(value)]
         else:
             values = value if isinstance(value, list) else [] if value is None else [value]
         words += [word for v in values for word in (f"--{name.replace('_', '-')}", str(v))]
     return shlex.join(words)
+
+
+#: Settings of several numbers that one option takes.
+_TOGETHER = ("bounds", "region", "start", "end")
 
 
 def _readable(value: Any) -> str:

@@ -13,7 +13,9 @@ import xarray as xr
 
 from modecomb_viz.checkpoints import ModeSet
 from modecomb_viz.sweep.again import check_origin, differences, replayed, rerun, steps_again
+from modecomb_viz.sweep.cut import CutSweep
 from modecomb_viz.sweep.exported import export_point, point_params
+from modecomb_viz.sweep.inspection import InspectionSweep
 from modecomb_viz.sweep.journal import journal_header
 from modecomb_viz.sweep.laws import LawsSweep
 from modecomb_viz.sweep.layers import LayersSweep
@@ -30,6 +32,8 @@ from modecomb_viz.sweep.transitivity import TransitivitySweep
 
 __all__ = [
     "SWEEPS",
+    "CutSweep",
+    "InspectionSweep",
     "LawsSweep",
     "LayersSweep",
     "PerturbationSweep",
@@ -45,6 +49,8 @@ __all__ = [
     "check_origin",
     "differences",
     "export_point",
+    "iter_cut",
+    "iter_inspection",
     "iter_laws",
     "iter_layers",
     "iter_perturbation",
@@ -63,6 +69,8 @@ __all__ = [
     "rerun",
     "standard_sweeps",
     "steps_again",
+    "sweep_cut",
+    "sweep_inspection",
     "sweep_laws",
     "sweep_layers",
     "sweep_perturbation",
@@ -91,6 +99,18 @@ def iter_segment(modes: ModeSet, start: float = 0.0, end: float = 1.0, **setting
 def iter_plane(modes: ModeSet, plane: str = "split", **settings: Any) -> Iterator[xr.Dataset]:
     """As :func:`sweep_plane`, from coarse to fine; every level reuses the points of the one before."""
     return _iterate("plane", modes, {"plane": plane, **settings})
+
+
+def iter_cut(
+    modes: ModeSet, start: tuple[float, float] = (0.0, 0.0), end: tuple[float, float] = (1.0, 1.0), **settings: Any
+) -> Iterator[xr.Dataset]:
+    """As :func:`sweep_cut`, from coarse to fine."""
+    return _iterate("cut", modes, {"start": start, "end": end, **settings})
+
+
+def iter_inspection(modes: ModeSet, u: float = 0.5, v: float = 0.5, **settings: Any) -> Iterator[xr.Dataset]:
+    """As :func:`sweep_inspection`, which has one level."""
+    return _iterate("inspection", modes, {"u": u, "v": v, **settings})
 
 
 def iter_samples(modes: ModeSet, distribution: str = "uniform", **settings: Any) -> Iterator[xr.Dataset]:
@@ -158,6 +178,24 @@ def sweep_segment(modes: ModeSet, start: float = 0.0, end: float = 1.0, **settin
 def sweep_plane(modes: ModeSet, plane: str = "split", **settings: Any) -> xr.Dataset:
     """Loss and accuracy on a plane; dims ``([strength,] split, v, u)``. Settings: :class:`PlaneSweep`."""
     return last_dataset(iter_plane(modes, plane, **settings))
+
+
+def sweep_cut(
+    modes: ModeSet, start: tuple[float, float] = (0.0, 0.0), end: tuple[float, float] = (1.0, 1.0), **settings: Any
+) -> xr.Dataset:
+    """Loss and accuracy between two points (u, v) of a plane; dims ``([strength,] split, t)``.
+
+    Settings: :class:`CutSweep`.
+    """
+    return last_dataset(iter_cut(modes, start, end, **settings))
+
+
+def sweep_inspection(modes: ModeSet, u: float = 0.5, v: float = 0.5, **settings: Any) -> xr.Dataset:
+    """One point of a plane beside A and π(B): answers, confusion, disagreement, examples; dims ``(split, model)``.
+
+    Settings: :class:`InspectionSweep`.
+    """
+    return last_dataset(iter_inspection(modes, u, v, **settings))
 
 
 def sweep_samples(modes: ModeSet, distribution: str = "uniform", **settings: Any) -> xr.Dataset:

@@ -1,5 +1,6 @@
 """Loss maps: two-dimensional slices of the hypercube and its vicinity."""
 
+import math
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
@@ -49,6 +50,7 @@ class PlaneSweep(NamedSettings, Sweep):
         resolution: points per side. A coarse grid is evaluated first, then twice as many points each time, where the
             estimated error is largest; in between the map is an estimate with a standard error per point.
         margin: every side is extended by margin times its length.
+        region: a part of the plane, as (lowest u, highest u, lowest v, highest v), in place of its sides and margin.
         tolerance: 0 evaluates every point. Otherwise the map ends as an estimate once no two standard errors of the
             loss are more than this share of its range.
         z: for the split plane: "draw" (one draw of the law at the granularity, from ``seed``), "fisher", "magnitude",
@@ -65,6 +67,7 @@ class PlaneSweep(NamedSettings, Sweep):
     plane: str = "split"
     resolution: int = 33
     margin: float = 0.0
+    region: tuple[float, float, float, float] | None = None
     tolerance: float = 0.0
     z: str | int | tuple[str, ...] = "draw"
     c: str = "C"
@@ -78,6 +81,8 @@ class PlaneSweep(NamedSettings, Sweep):
         check_finite("margin", self.margin)
         if not 0 <= self.margin <= 10:
             raise ValueError(f"margin must lie in [0, 10] (times the length of the side), got {self.margin}.")
+        if self.region is not None:
+            _check_region(self.region)
         if not 0 <= self.tolerance < 1:
             raise ValueError(f"tolerance must lie in [0, 1) (of the range of the loss), got {self.tolerance}.")
         if isinstance(self.z, str) and self.z not in Z_POINTS:
@@ -92,7 +97,7 @@ class PlaneSweep(NamedSettings, Sweep):
             plane, draw = yield from self._plane(run, named, strength)
             planes.append(plane)
             chosen.append(draw)
-        u, v = (grid_axis(*side, self.resolution, self.margin) for side in (planes[0].u_range, planes[0].v_range))
+        u, v = self._axes(planes[0])
         maps = [
             GrowingMap(self.resolution, len(self.splits), self.tolerance, sampled=bool(run.samples)) for _ in planes
         ]
@@ -112,6 +117,14 @@ class PlaneSweep(NamedSettings, Sweep):
                     growing = True
             if growing:
                 yield self._dataset(run, planes[0], (u, v), maps, chosen)
+
+    def _axes(self, plane: Plane) -> tuple[np.ndarray, np.ndarray]:
+        """The coordinates of the grid along u and v."""
+        if self.region:
+            u_low, u_high, v_low, v_high = self.region
+            return grid_axis(u_low, u_high, self.resolution), grid_axis(v_low, v_high, self.resolution)
+        u, v = (grid_axis(*side, self.resolution, self.margin) for side in (plane.u_range, plane.v_range))
+        return u, v
 
     def located(self, run: Measurement, strength: float, found: xr.Dataset, where: Mapping[str, Any]) -> Located:
         known = {str(self.z): Chosen(int(found.draw), float(found.chosen_loss))} if "draw" in found else {}
@@ -186,6 +199,14 @@ class PlaneSweep(NamedSettings, Sweep):
             coordinates[name] = axis
             attributes[name] = {"long_name": text, "units": plane.units, "low": axis[0], "high": axis[-1]}
         return run.dataset(variables, coordinates, attributes)
+
+
+def _check_region(region: tuple[float, ...]):
+    if len(region) != 4 or not all(map(math.isfinite, region)) or not (region[0] < region[1] and region[2] < region[3]):
+        raise ValueError(
+            "region must be four finite numbers, the lowest u below the highest and the lowest v below the highest, "
+            f"such as (0.2, 0.8, 0.2, 0.8), got {region!r}."
+        )
 
 
 def _three_modes_marks(plane: Plane) -> dict[str, tuple[float, float]]:

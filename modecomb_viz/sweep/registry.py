@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
+from modecomb_viz.sweep.cut import CutSweep
+from modecomb_viz.sweep.inspection import InspectionSweep
 from modecomb_viz.sweep.laws import LawsSweep
 from modecomb_viz.sweep.layers import LayersSweep
 from modecomb_viz.sweep.measurement import Sweep
@@ -25,6 +27,8 @@ SWEEPS: dict[str, type[Sweep]] = {
     for sweep in (
         SegmentSweep,
         PlaneSweep,
+        InspectionSweep,
+        CutSweep,
         SamplesSweep,
         PerturbationSweep,
         LayersSweep,
