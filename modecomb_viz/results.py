@@ -14,7 +14,8 @@ perturbation   ``split, [group,] strength, repeat``        ``churn, objective_lo
                ``[, sample]``                              ``reference_* (split, reference)``
 laws           ``[strength,] split, deviation, mean,       ``reference_*`` as samples
                sample``
-layers         ``[strength,] split, layer, t``             ``slope ([strength,] split, layer)``
+layers         ``[strength,] split, layer, t``             ``slope ([strength,] split, layer)``, ``base_loss,
+                                                           base_accuracy ([strength,] split)``
 points         ``[strength,] split, point``                ``mean_coefficient, midpoint_distance, draw, chosen_loss
                                                            ([strength,] point)``, the last two NaN where no draw is
 search         ``[strength,] split, step``                 ``searched_loss ([strength,] step)``, ``coefficient
@@ -92,6 +93,8 @@ ATTRIBUTES: dict[str, dict[str, str]] = {
     "unit": {"units": "", "long_name": "unit"},
     "end": {"units": "", "long_name": "end that the loss is compared with"},
     "slope": {"units": "nats per coefficient", "long_name": "∂L/∂λ of the layer"},
+    "base_loss": {"units": "nats per example", "long_name": "loss at the base"},
+    "base_accuracy": {"units": "fraction", "long_name": "accuracy at the base"},
     "mean": {"units": "coefficient", "long_name": "mean of the law"},
     "deviation": {"units": "coefficient", "long_name": "standard deviation of the law"},
     "layer": {"units": "", "long_name": "layer"},

@@ -187,6 +187,48 @@ def layers(count=8):
     return _finish(dataset, "layers", base=0.0, points=5)
 
 
+def cut():
+    """From (0, 1) to (1, 0): a parabola of height 1 that grows with the strength, between ends 0.1 and 0.3."""
+    made = segment()
+    places = {"u": ("t", made.t.values), "v": ("t", 1 - made.t.values)}
+    attributes = {name: {"units": "coefficient", "long_name": f"{name}: coefficient"} for name in places}
+    return _finish(made.assign(places), "cut", attributes, plane="split", start=[0.0, 1.0], end=[1.0, 0.0])
+
+
+def inspection():
+    """A point that gives label 0 for everything; A and π(B) are right but for π(B) on the last of four examples."""
+    labels, networks = [0, 1], ["A", "π(B)", "point"]
+    answers = np.array([[0, 0, 0], [1, 1, 0], [1, 1, 0], [1, 0, 0]])
+    disagreement = (answers != answers[:, 2:]).mean(0)
+    images = np.linspace(0, 1, 64).reshape(1, 1, 1, 8, 8).repeat(2, 0).repeat(3, 1).astype(np.float32)
+    both = {
+        "loss": ("model", [0.1, 0.2, 0.9]),
+        "accuracy": ("model", [1.0, 0.75, 0.25]),
+        "disagreement": ("model", disagreement),
+        "jensen_shannon": ("model", disagreement / 2),
+        "confusion": (("label", "predicted"), [[1, 0], [3, 0]]),
+        "differing": ((), 3),
+        "example": ("shown", [1, 2, 3]),
+        "true_label": ("shown", [1, 1, 1]),
+        "prediction": (("shown", "model"), answers[1:]),
+        "certainty": (("shown", "model"), np.full((3, 3), 0.9)),
+    }
+    of_split = xr.Dataset(both).expand_dims(split=SPLITS)
+    return _finish(
+        of_split.assign(
+            image=(("split", "shown", "channel", "row", "column"), images),
+            coefficient=(("toward", "layer"), [[0.25, 0.75]]),
+            mean_coefficient=("toward", [0.5]),
+            weight_distance=("model", [0.4, 0.6, 0.0]),
+        ).assign_coords(
+            model=networks, label=labels, predicted=labels, toward=["π(B)"], layer=["fc1", "fc2"], u=0.25, v=0.75
+        ),
+        "inspection", {name: {"units": "coefficient", "long_name": name} for name in "uv"},
+        plane="split", z="draw", distribution="bernoulli", parameters={"p": 0.5}, granularity="unit", seed=0,
+        strength=0.0, u=0.25, v=0.75,
+    )  # fmt: skip
+
+
 def laws(distribution="normal"):
     """Mean excess loss 0.36·deviation + strength over the worse end's 0.3; four draws 0.01 apart around it.
 
@@ -275,7 +317,7 @@ def search(granularity="layer", layers=4):
 
 def all_sweeps():
     """A result of every sweep."""
-    return [*everything(), laws(), layers(), transitivity(), similarity(), points(), search()]
+    return [*everything(), laws(), layers(), transitivity(), similarity(), points(), search(), cut(), inspection()]
 
 
 def everything():

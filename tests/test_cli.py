@@ -66,7 +66,7 @@ def test_options_are_the_settings_of_the_api(name):
     options = {option.name: option for option in command.params}
     for field in fields(SWEEPS[name]):
         default = field.default_factory() if field.default is MISSING else field.default
-        expected = [default] if field.name == "strength" and not isinstance(default, tuple) else default
+        expected = [default] if field.name in ("strength", "base") and not isinstance(default, tuple) else default
         got = options[field.name].default
         same = list(got or []) == list(expected) if isinstance(expected, (list, tuple, dict)) else got == expected
         assert same, field.name

@@ -79,8 +79,8 @@ def test_controls_of_a_picture_shown_by_itself_are_there(explorer):
 
 
 def test_every_choice_has_a_control_with_help(explorer):
-    choices = set(explorer.state.param) - {"name", "refusal", "page", "shown"}
-    assert set(explorer.controls.widgets) == choices
+    by_gestures = {"page", "region", "inspected", "cut", "mix", "kept"}
+    assert set(explorer.controls.widgets) == set(explorer.state.choices) - by_gestures
     assert all(widget.description for widget in explorer.controls.widgets.values())
 
 
@@ -94,7 +94,8 @@ def test_a_tab_turns_the_page_and_a_page_the_tab(explorer):
 #: A word of the line of numbers of every picture.
 WORDS = {
     "distribution": "8 of 8 draws", "laws": "laws have a mean excess", "perturbation": "of the units moved",
-    "similarity": "disagreement with A", "layers": "largest changes by a swap", "modes": "objective",
+    "mixer": "at this mix", "similarity": "disagreement with A", "layers": "largest changes by a swap",
+    "modes": "objective",
 }  # fmt: skip
 
 

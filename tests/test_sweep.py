@@ -19,6 +19,8 @@ from modecomb_viz.sweep.surrogate import coarsest
 QUICK = {
     "segment": {"points": 9},
     "plane": {"resolution": 9},
+    "inspection": {"u": 0.25, "v": 0.75},
+    "cut": {"points": 5},
     "samples": {"n": 12},
     "perturbation": {"strength": (0.0, 0.5, 1.0), "repeats": 2},
     "layers": {"points": 3},
@@ -40,6 +42,8 @@ def test_dimensions_units_and_provenance(digits, name):
     dims = {
         "segment": ("split", "t"),
         "plane": ("split", "v", "u"),
+        "inspection": ("split", "model"),
+        "cut": ("split", "t"),
         "samples": ("split", "sample"),
         "perturbation": ("split", "strength", "repeat"),
         "layers": ("split", "layer", "t"),
@@ -64,7 +68,7 @@ def test_dimensions_units_and_provenance(digits, name):
     assert dataset.attrs["wall_time"] > 0
 
 
-@pytest.mark.parametrize("name", [name for name in SWEEPS if name != "similarity"])
+@pytest.mark.parametrize("name", [name for name in SWEEPS if name not in ("similarity", "inspection")])
 def test_a_list_of_strengths_adds_a_dimension(digits, name):
     both = last(make_sweep(name, {**QUICK[name], "strength": [0.0, 0.6]}).steps(digits))
     assert both.strength.values.tolist() == [0.0, 0.6]

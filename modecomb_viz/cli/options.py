@@ -32,6 +32,7 @@ def attribute_help(sweep: type) -> dict[str, str]:
 #: How a field that is no plain value is given on the command line: type, and what becomes of it.
 SPECIAL: dict[str, tuple[Any, Callable[[Any], Any]]] = {
     "strength": (list[float], lambda values: values[0] if len(values) == 1 else tuple(values)),
+    "base": (list[float], lambda values: values[0] if len(values) == 1 else tuple(values)),
     "splits": (list[str], tuple),
     "members": (list[str], tuple),
     "means": (list[float], tuple),
@@ -67,7 +68,7 @@ def option(field: Field, help_text: str) -> inspect.Parameter:
     """The command-line option of one field: the same name, the same default."""
     kind = SPECIAL[field.name][0] if field.name in SPECIAL else field.type
     default = field.default_factory() if field.default is MISSING else field.default
-    if field.name in ("strength", "splits", "members", "means", "deviations"):
+    if field.name in ("strength", "base", "splits", "members", "means", "deviations"):
         default = list(default) if isinstance(default, tuple) else [default]
     flags = [f"--{field.name.replace('_', '-')}", *([f"-{field.name}"] if len(field.name) == 1 else [])]
     return inspect.Parameter(

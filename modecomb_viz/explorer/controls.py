@@ -25,8 +25,8 @@ _SECTIONS: dict[str, tuple[str, ...]] = {
     "Matching perturbation": ("perturbation", "strength", "perturbation_seed", "repeats", "per_group", "perturbed"),
     "Distribution of the coefficients": ("distribution", *_LAW_PARAMETERS, "granularity", "draws", "seed"),
     "Map": ("plane", "z_kind", "z_layers", "coordinates", "resolution", "margin", "tolerance"),
-    "Layers": ("base",),
-    "Shown": ("quantity", "split", "log_scale", "keep_colors"),
+    "Comparison": ("against", "other_alignment", "other_strength", "other_repair"),
+    "Shown": ("quantity", "split", "log_scale", "contours", "keep_colors"),
 }
 
 
@@ -39,7 +39,7 @@ def _widget(state: ExplorerState, name: str) -> pn.viewable.Viewable:
 
 
 #: Choices on which it depends what other choices matter.
-_DECIDING = ["page", "shown", "distribution", "plane", "z_kind", "perturbed", "quantity"]
+_DECIDING = ["page", "shown", "distribution", "plane", "z_kind", "perturbed", "quantity", "against"]
 
 
 def _relevant(state: ExplorerState) -> dict[str, bool]:
@@ -74,12 +74,14 @@ def _relevant_on(on: str, state: ExplorerState) -> dict[str, bool]:
         "granularity": random,
         "seed": random,
         "draws": on in ("Distribution", "Similarity"),
-        "base": on == "Layers",
         "z_kind": on == "Slice" and split,
         "z_layers": on == "Slice" and split and not draw,
         "coordinates": three,
         "c": three,
+        "against": on == "Slice",
+        **{f"other_{what}": on == "Slice" and state.against == what for what in ("alignment", "strength", "repair")},
         "keep_colors": on == "Slice",
+        "contours": on == "Slice",
         "log_scale": on == "Slice" and state.quantity == "loss",
     }
 

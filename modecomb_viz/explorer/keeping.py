@@ -13,14 +13,15 @@ import param
 import xarray as xr
 from bokeh.document import Document
 
+from modecomb_viz.explorer.later import Later
 from modecomb_viz.export.archive import archive
 from modecomb_viz.report import save_report
 from modecomb_viz.state import ExplorerState, History, Results
 
 __all__ = ["Address", "Keeping"]
 
-#: Milliseconds of quiet before the URL follows the state.
-_QUIET = 400
+#: Seconds of quiet before the URL follows the state.
+_QUIET = 0.4
 
 
 class Keeping(pn.viewable.Viewer):
@@ -88,19 +89,13 @@ class Address(pn.viewable.Viewer):
 
     def __init__(self, state: ExplorerState, document: Document):
         super().__init__()
-        self._state, self._document = state, document
-        self._waiting: Any = None
+        self._state = state
+        self._later = Later(self._write, _QUIET, document)
         self._query = pn.widgets.TextInput(visible=False)
         self._query.jscallback(value="window.history.replaceState(null, '', cb_obj.value)")
-        state.param.watch(self._changed, list(state.choices))
-
-    def _changed(self, *events: param.parameterized.Event):
-        if self._waiting is not None:
-            self._document.remove_timeout_callback(self._waiting)
-        self._waiting = self._document.add_timeout_callback(self._write, _QUIET)
+        state.param.watch(lambda *events: self._later.ask(), list(state.choices))
 
     def _write(self):
-        self._waiting = None
         self._query.value = f"?{urlencode(self._state.query)}"
 
     def __panel__(self) -> pn.widgets.TextInput:

@@ -8,6 +8,7 @@ from typing import Any
 import panel as pn
 import panel_material_ui as pmui
 import param
+import xarray as xr
 from bokeh.document import Document
 
 from modecomb_viz.checkpoints import ModeSet
@@ -15,6 +16,8 @@ from modecomb_viz.evaluation import resolve_device
 from modecomb_viz.executor import Queue, shared_executor
 from modecomb_viz.explorer.controls import Controls
 from modecomb_viz.explorer.keeping import Address, Keeping
+from modecomb_viz.explorer.maps import DifferenceView, MapView, OtherView
+from modecomb_viz.explorer.mixer import MixerView
 from modecomb_viz.explorer.modes import ModesView
 from modecomb_viz.explorer.pictures import (
     LawsView,
@@ -23,15 +26,18 @@ from modecomb_viz.explorer.pictures import (
     SimilarityView,
     TransitivityView,
 )
-from modecomb_viz.explorer.views import DistributionView, MapView, SegmentView, View
+from modecomb_viz.explorer.places import CutView, InspectionView
+from modecomb_viz.explorer.views import DistributionView, SegmentView, View
+from modecomb_viz.permutation import Params
 from modecomb_viz.state import PAGES, ExplorerState, Results
+from modecomb_viz.sweep import INSPECTED, point_params
 
 __all__ = ["Explorer", "error_page"]
 
 
 _VIEWS = (
-    MapView, SegmentView, DistributionView, LawsView, PerturbationView, TransitivityView, SimilarityView, LayersView,
-    ModesView,
+    MapView, OtherView, DifferenceView, SegmentView, CutView, InspectionView, DistributionView, LawsView,
+    PerturbationView, TransitivityView, SimilarityView, MixerView, LayersView, ModesView,
 )  # fmt: skip
 
 
@@ -72,8 +78,9 @@ class Explorer(pn.viewable.Viewer):
     Attributes:
         state: every choice; setting one moves its widget and starts what it changes.
         results: the Datasets that have arrived, by topic.
-        map, segment, distribution, laws, perturbation, transitivity, similarity, layers, modes: the views, each of
-            which can be shown alone; what is shown alone is computed whatever the page.
+        views: the views by name. ``map``, ``segment``, ``distribution``, ``laws``, ``perturbation``,
+            ``transitivity``, ``similarity``, ``layers`` and ``modes`` are attributes too; each can be shown alone, and
+            what is shown alone is computed whatever the page.
         controls: the sidebar.
         keeping: undo, redo, and what is shown as files.
     """
@@ -127,6 +134,19 @@ class Explorer(pn.viewable.Viewer):
     def _turned(self, event: param.parameterized.Event):
         self.tabs.active = list(PAGES).index(event.new)
         self._shown.objects = [self._pages[event.new]]
+
+    @property
+    def dataset(self) -> xr.Dataset | None:
+        """The newest result of the first picture on the page; None before there is one."""
+        datasets = self.results.datasets
+        return next((datasets[topic] for topic in self.state.topics if topic in datasets), None)
+
+    @property
+    def selected_params(self) -> Params | None:
+        """The weights of the point of the map that is inspected, for the plain architecture; None where none is."""
+        if self.state.inspected is None or "inspection" not in self.results.datasets:
+            return None
+        return point_params(self.results.datasets["inspection"], self.state.modes, model=INSPECTED)
 
     def choose(self, choices: Mapping[str, str]):
         """Set choices from text, as in a URL; what is not allowed is said in the page."""

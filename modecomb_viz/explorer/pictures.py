@@ -53,6 +53,10 @@ class PerturbationView(PictureView):
     title, sentence = "Under a perturbed matching", "How much of the matching may be wrong."
     name_of_view = sweep = "perturbation"
     options = ("quantity", "split", "strength")
+    formula = (
+        "Shuffle: round(s·n) units of every group are re-assigned without fixed points. Noise: similarities get "
+        "s/(1 − s)·std·N(0, 1) and are matched again. Churn: share of the units that moved."
+    )
 
 
 class LawsView(PictureView):
@@ -60,6 +64,7 @@ class LawsView(PictureView):
 
     title, sentence = "A family of laws", "Laws of all means and deviations, and what their draws lose."
     name_of_view = sweep = "laws"
+    formula = "Every cell: draws of the law of this mean and deviation; mean excess L − max(L_A, L_B) over its draws."
 
 
 class TransitivityView(PictureView):
@@ -67,6 +72,10 @@ class TransitivityView(PictureView):
 
     title, sentence = "Transitivity", "Barriers of all routes between all networks."
     name_of_view = sweep = "transitivity"
+    formula = (
+        "Direct: A with π_B→A(B). Through C: π_A→C(A) with π_B→C(B). Units brought elsewhere: share on which π_B→A and "
+        "the way through C differ."
+    )
 
 
 class SimilarityView(PictureView):
@@ -74,6 +83,10 @@ class SimilarityView(PictureView):
 
     title, sentence = "Similarity", "How different the combinations are."
     name_of_view = sweep = "similarity"
+    formula = (
+        "Disagreement: share of examples with another argmax; of the most that the error rates e and f allow: divided "
+        "by min(1, e + f). Distance: ‖Θ − Θ′‖ / ‖A − π(B)‖."
+    )
     panel = 350
 
 
@@ -82,4 +95,5 @@ class LayersView(PictureView):
 
     title, sentence = "Layers", "Which layers matter."
     name_of_view = sweep = "layers"
+    formula = "Λ(t) = mix + (t − mix_ℓ)·e_ℓ; slope ∂L/∂λ_ℓ at the mix; D2 of every curve."
     panel = 500

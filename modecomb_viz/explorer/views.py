@@ -1,4 +1,4 @@
-"""Pictures with what they show, their numbers and their progress: the map, the segment, the distribution."""
+"""Pictures with what they show, their numbers and their progress; the segment and the distribution."""
 
 import time
 from collections.abc import Mapping
@@ -11,19 +11,19 @@ import panel_material_ui as pmui
 import param
 import xarray as xr
 
-from modecomb_viz.figures import Figure, MapFigure, SamplesFigure, SegmentFigure
+from modecomb_viz.figures import Figure, SamplesFigure, SegmentFigure
 from modecomb_viz.figures.segments import d2_barrier
 from modecomb_viz.state import TOPICS, ExplorerState, Results
 from modecomb_viz.statistics import low_loss_share
 
-__all__ = ["DistributionView", "MapView", "SegmentView", "View"]
+__all__ = ["TALL", "DistributionView", "SegmentView", "View", "folded", "four_digits"]
 
 
 #: Seconds over which a rate is measured before it is told.
 _RATE_OVER = 0.5
 
 
-def _number(value: float) -> str:
+def four_digits(value: float) -> str:
     """A value for the status line: four significant digits."""
     return "not a number" if np.isnan(value) else f"{value:.4g}"
 
@@ -46,6 +46,7 @@ class View(pn.viewable.Viewer):
 
     Attributes:
         title, sentence: above the picture.
+        formula: what is computed, for those who ask.
         name_of_view: its key in :data:`~modecomb_viz.state.TOPICS`.
         options: choices of the state that change what is drawn, not what is computed.
         panel: pixels that each part of the figure needs; where there is less they stand below each other.
@@ -55,6 +56,7 @@ class View(pn.viewable.Viewer):
 
     title: str
     sentence: str
+    formula: str = ""
     name_of_view: str
     options: ClassVar[tuple[str, ...]] = ("quantity", "split")
     panel: int = 320
@@ -84,7 +86,13 @@ class View(pn.viewable.Viewer):
         if self._panes:
             self._bokeh_figure.on_change("inner_width", self._go_live)
         self.layout = pmui.Paper(
-            pn.Row(self._heading, pn.Spacer(sizing_mode="stretch_width"), self.switch, sizing_mode="stretch_width"),
+            pn.Row(
+                self._heading,
+                pn.Spacer(sizing_mode="stretch_width"),
+                *self._tools(),
+                self.switch,
+                sizing_mode="stretch_width",
+            ),
             self.bar,
             self._words,
             *self._body(),
@@ -112,9 +120,19 @@ class View(pn.viewable.Viewer):
         panels = [pn.Column(pane, sizing_mode=pane.sizing_mode, styles=styles) for pane in self._panes]
         return [pn.FlexBox(*panels, sizing_mode="stretch_width"), self.status]
 
+    def _tools(self) -> list[pn.viewable.Viewable]:
+        """What stands beside the heading."""
+        return []
+
     def _say(self, heading: str, sentence: str):
         """What stands above the picture."""
-        self._heading.object, self._words.object = escape(heading), escape(sentence)
+        formula = f"<details><summary>Formula</summary>{escape(self.formula)}</details>" if self.formula else ""
+        self._heading.object, self._words.object = escape(heading), escape(sentence) + formula
+
+    @property
+    def asked(self) -> bool:
+        """Whether the choices give the view something to show."""
+        return any(topic in self.results.topics for topic in self.topics)
 
     @property
     def topics(self) -> tuple[str, ...]:
@@ -142,7 +160,7 @@ class View(pn.viewable.Viewer):
         datasets = self.datasets()
         drawn = (*map(id, datasets.values()), *datasets, *(getattr(self.state, name) for name in self.options))
         with pn.io.hold():
-            self.layout.visible = not self.results.topics or any(t in self.results.topics for t in self.topics)
+            self.layout.visible = not self.results.topics or self.asked
             if datasets and drawn != self._drawn:
                 self._draw(datasets)
                 self._numbers_shown = escape(self._numbers(datasets))
@@ -193,44 +211,7 @@ class View(pn.viewable.Viewer):
 
 
 #: Half of what a window has below the tabs.
-_TALL = "clamp(300px, 42vh, 640px)"
-
-
-class MapView(View):
-    """The loss map of the chosen plane."""
-
-    title = "Loss map"
-    name_of_view = "map"
-    width, height = 400, _TALL
-    options = ("quantity", "split", "log_scale", "keep_colors")
-    sentence = (
-        "A plane of combinations (1 − Λ) ⊙ A + Λ ⊙ π(B). One basin that holds all marks: the networks combine; "
-        "walls between them: they do not."
-    )
-
-    def _make_figure(self) -> MapFigure:
-        return MapFigure(height=300)
-
-    def _draw(self, datasets: dict[str, xr.Dataset]):
-        self.figure.update(
-            datasets["plane"],
-            quantity=self.state.quantity,
-            split=self.state.split,
-            log_scale=self.state.log_scale,
-            keep_colors=self.state.keep_colors,
-        )
-
-    def _numbers(self, datasets: Mapping[str, xr.Dataset]) -> str:
-        dataset, quantity, split = datasets["plane"], self.state.quantity, self.state.split
-        values = dataset[quantity].sel(split=split).values
-        finite = values[np.isfinite(values)]
-        name = f"{quantity}_error"
-        exact = int((dataset[name].sel(split=split) == 0).sum()) if name in dataset else values.size
-        size = f"{exact} of {values.size} points"
-        if not finite.size:
-            return f"{size} · no point is finite"
-        text = f"{size} · lowest {_number(finite.min())} · highest {_number(finite.max())}"
-        return text + f" · {values.size - finite.size} not finite" * (finite.size < values.size)
+TALL = "clamp(300px, 42vh, 640px)"
 
 
 class SegmentView(View):
@@ -238,10 +219,14 @@ class SegmentView(View):
 
     title = "Segment from A to B"
     name_of_view = "segment"
-    width, height = 400, _TALL
+    width, height = 400, TALL
     sentence = (
         "(1 − t)·A + t·π(B). A flat aligned curve below the naive hump is linear mode connectivity. D2: highest "
         "rise above the straight line between the ends."
+    )
+    formula = (
+        "D1 = max L − ½(L_A + L_B); D2 = max over t of L(t) − ((1 − t)·L_A + t·L_B); D3 = L(½) − ½(L_A + L_B); "
+        "D4 = max L − max(L_A, L_B)."
     )
 
     def _make_figure(self) -> SegmentFigure:
@@ -254,7 +239,7 @@ class SegmentView(View):
         values = {
             topic: d2_barrier(dataset, self.state.quantity, self.state.split) for topic, dataset in datasets.items()
         }
-        return "D2 barrier: " + " · ".join(f"{topic} {_number(value)}" for topic, value in values.items())
+        return "D2 barrier: " + " · ".join(f"{topic} {four_digits(value)}" for topic, value in values.items())
 
 
 class DistributionView(View):
@@ -267,6 +252,7 @@ class DistributionView(View):
         "Every dot is one draw Λ of the law, beside both networks and two midpoints. Draws near A and B: the law "
         "stays in the basin."
     )
+    formula = "Θ(Λ) = (1 − Λ) ⊙ A + Λ ⊙ π(B), Λ drawn from the law. Excess: L − max(L_A, L_B)."
 
     def _make_figure(self) -> SamplesFigure:
         return SamplesFigure(height=200)
@@ -278,7 +264,7 @@ class DistributionView(View):
         dataset = datasets["samples"]
         values = dataset[self.state.quantity].sel(split=self.state.split)
         share = low_loss_share(dataset).sel(split=self.state.split).item()
-        mean = _number(values.mean(skipna=False).item())
+        mean = four_digits(values.mean(skipna=False).item())
         return (
             f"{dataset.sizes['sample']} of {self.state.draws} draws · mean {mean} · "
             f"{share:.0%} within 0.1 nat of the worse end"

@@ -2,6 +2,7 @@
 
 from modecomb_viz.figures.base import Figure, Frame, Panels, Property
 from modecomb_viz.figures.cuts import CutFigure
+from modecomb_viz.figures.differences import DifferenceFigure
 from modecomb_viz.figures.inspection import InspectionFigure
 from modecomb_viz.figures.laws import LawsFigure
 from modecomb_viz.figures.layers import LayersFigure
@@ -16,6 +17,7 @@ from modecomb_viz.figures.transitivity import TransitivityFigure
 
 __all__ = [
     "CutFigure",
+    "DifferenceFigure",
     "Figure",
     "Frame",
     "InspectionFigure",

@@ -28,7 +28,13 @@ from modecomb_viz.figures.looks import HEIGHT, HIGHLIGHTS, NAN_COLOR, UNITS, qua
 from modecomb_viz.results import recipe
 from modecomb_viz.statistics import BARRIER_OF, barriers
 
-__all__ = ["LayersFigure", "layer_table", "most_moving"]
+__all__ = ["LayersFigure", "base_words", "layer_table", "most_moving"]
+
+
+def base_words(dataset: xr.Dataset) -> str:
+    """The coefficient of the layers that stay: one number, or that each has its own."""
+    base = recipe(dataset)["base"]
+    return "their coefficients" if isinstance(base, list) else f"{base:g}"
 
 
 def layer_table(dataset: xr.Dataset, quantity: str, split: str) -> pd.DataFrame:
@@ -79,6 +85,8 @@ class _Curves(Figure):
             "others": ColumnDataSource({"t": [], "value": [], "layer": []}),
             **{slot: ColumnDataSource({"t": [], "value": [], "layer": []}) for slot in slots},
         }
+        self._base = Span(location=None, dimension="width", line_color="#888888", line_dash="dotted", line_width=2)
+        self.figure.add_layout(self._base)
         others = self.figure.multi_line(
             "t", "value", source=self.sources["others"], color="#9a9a9a", line_width=1.2, alpha=0.7,
             hover_line_color="#000000",
@@ -119,13 +127,16 @@ class _Curves(Figure):
             }  # fmt: skip
             properties.append(Property(item, "visible", bool(here)))
             properties.append(Property(item, "label", literal(shortened(here[0], 24) if here else " ")))
-        base = recipe(dataset)["base"]
+        at_base = dataset[f"base_{quantity}"].sel(split=split).item() if f"base_{quantity}" in dataset else None
         properties += [
             Property(self._others, "visible", bool(rest)),
             Property(self._others, "label", literal(f"{len(rest)} other layers")),
+            Property(self._base, "location", at_base),
             *range_properties(self.figure.y_range, *padded_range(list(curves.values()))),
             *range_properties(self.figure.x_range, *padded_range([t], 0.03)),
-            Property(self.figure.xaxis[0], "axis_label", f"t: coefficient of one layer, the others at {base:g}"),
+            Property(
+                self.figure.xaxis[0], "axis_label", f"t: coefficient of one layer, the others at {base_words(dataset)}"
+            ),
             Property(self.figure.yaxis[0], "axis_label", quantity_label(quantity, split)),
             Property(self.figure.title, "text", _missing(list(curves.values()))),
             Property(self.figure, "height", min(rows_height(self._height, len(names)), TALLEST_BESIDE)),
@@ -195,7 +206,7 @@ class _Rows(Figure):
             Property(self.figure.xaxis[0], "axis_label", f"change in {split} {quantity} [{UNITS[quantity]}]"),
             Property(self._slopes.xaxis[0], "axis_label", "∂L/∂λ [nats per coefficient]"),
             Property(self.figure.title, "text", "grey ×: not finite" if lost.any() else " "),
-            Property(self._slopes.title, "text", f"slope at {recipe(dataset)['base']:g}"),
+            Property(self._slopes.title, "text", f"slope at {base_words(dataset)}"),
         )
         return Frame(columns, properties)
 

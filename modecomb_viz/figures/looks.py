@@ -2,11 +2,12 @@
 
 import numpy as np
 import xarray as xr
-from bokeh.palettes import Cividis256, Viridis256
+from bokeh.palettes import Cividis256, RdBu11, Viridis256, interp_palette
 
 __all__ = [
     "COLORS",
     "CURVES",
+    "DIVERGING",
     "FONT",
     "HEIGHT",
     "HIGHLIGHTS",
@@ -15,6 +16,7 @@ __all__ = [
     "ROUTES",
     "UNITS",
     "axis_label",
+    "even_ticks",
     "interval",
     "lost_text",
     "number",
@@ -27,6 +29,9 @@ __all__ = [
 
 #: Sequential palettes, both fit for colour-blind readers; in either, yellow is large.
 PALETTES = {"loss": Viridis256, "accuracy": Cividis256}
+
+#: Signed differences: blue below, red above, white for none.
+DIVERGING = tuple(interp_palette(RdBu11, 256))
 
 #: What is not a number is drawn so, and said so.
 NAN_COLOR = "#bdbdbd"
@@ -152,6 +157,15 @@ def ticks(low: float, high: float) -> list[float]:
             break
     if len(found) >= 3:
         return found
+    return even_ticks(low, high)
+
+
+def even_ticks(low: float, high: float) -> list[float]:
+    """Round values within [low, high] at equal steps; at most about eight.
+
+    >>> even_ticks(0.1, 0.9), even_ticks(-3, 17)
+    ([0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9], [0.0, 5.0, 10.0, 15.0])
+    """
     scale = 10.0 ** int(np.floor(np.log10((high - low) / 8)))
     step = next(m * scale for m in (1, 2, 5, 10) if (high - low) / (m * scale) <= 8)
     return [round(k * step, 12) for k in range(int(np.ceil(low / step)), int(np.floor(high / step)) + 1)]

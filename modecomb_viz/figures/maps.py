@@ -1,5 +1,6 @@
 """The loss map of a plane."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -15,11 +16,31 @@ from bokeh.models import (
     Ticker,
 )
 from bokeh.plotting import figure
+from contourpy import contour_generator
 
 from modecomb_viz.figures.base import Figure, Frame, Property, check_shown, make_figure, range_properties
-from modecomb_viz.figures.looks import HEIGHT, NAN_COLOR, PALETTES, axis_label, number, quantity_label, shortened
+from modecomb_viz.figures.looks import (
+    HEIGHT,
+    NAN_COLOR,
+    PALETTES,
+    axis_label,
+    even_ticks,
+    number,
+    quantity_label,
+    shortened,
+    ticks,
+)
 
-__all__ = ["MapFigure", "color_range", "draw_marks", "estimate_note", "make_color_bar", "mark_columns"]
+__all__ = [
+    "MapFigure",
+    "color_range",
+    "draw_marks",
+    "estimate_note",
+    "make_color_bar",
+    "mark_columns",
+    "region_of",
+    "seen",
+]
 
 
 def color_range(values: np.ndarray) -> tuple[float, float]:
@@ -102,6 +123,26 @@ def _meets(left: float, right: float, height: float, taken: list[tuple[float, fl
     return any(left < end and start < right and abs(height - at) < 0.9 * _LINE / _NARROW for start, end, at in taken)
 
 
+#: The space around the grid, as a share of its side.
+_EDGE = 0.02
+
+
+def seen(dataset: xr.Dataset) -> tuple[tuple[float, float], tuple[float, float]]:
+    """The ranges of the axes of a map: the sides of the grid and some space around them."""
+    across, up = ((axis.attrs["low"], axis.attrs["high"]) for axis in (dataset.u, dataset.v))
+    return _widened(*across), _widened(*up)
+
+
+def _widened(low: float, high: float) -> tuple[float, float]:
+    return low - _EDGE * (high - low), high + _EDGE * (high - low)
+
+
+def region_of(across: tuple[float, float], up: tuple[float, float]) -> tuple[float, float, float, float]:
+    """The region of a plane whose map has these ranges of the axes: the inverse of :func:`seen`."""
+    u_edge, v_edge = (_EDGE / (1 + 2 * _EDGE) * (high - low) for low, high in (across, up))
+    return across[0] + u_edge, across[1] - u_edge, up[0] + v_edge, up[1] - v_edge
+
+
 class MapFigure(Figure):
     """An image of the plane with its named points; grid points are vertices, each at the centre of its cell.
 
@@ -112,13 +153,14 @@ class MapFigure(Figure):
     def __init__(self, height: int = HEIGHT):
         self.figure = make_figure(height=height)
         self.figure.grid.visible = False
-        self.sources = {"image": ColumnDataSource(_EMPTY_IMAGE), "marks": ColumnDataSource(_EMPTY_MARKS)}
+        empty = {"image": _EMPTY_IMAGE, "contours": _EMPTY_CONTOURS, "marks": _EMPTY_MARKS}
+        self.sources = {name: ColumnDataSource(columns) for name, columns in empty.items()}
         mapper = {"palette": PALETTES["loss"], "low": 0.0, "high": 1.0, "nan_color": NAN_COLOR}
         self._linear, self._log = LinearColorMapper(**mapper), LogColorMapper(**{**mapper, "low": 0.1})
         self._tickers = {False: BasicTicker(), True: LogTicker()}
         self._draw_image()
         draw_marks(self.figure, self.sources["marks"])
-        self._recipe, self._chosen, self._quantity = "", (0.0, 1.0), ""
+        self._request, self._chosen, self._quantity = "", (0.0, 1.0), ""
 
     def _draw_image(self):
         self._image = self.figure.image(
@@ -126,7 +168,10 @@ class MapFigure(Figure):
         )
         self._bar = make_color_bar(self.figure, self._linear, self._tickers[False])
         self._hover = HoverTool(renderers=[self._image], tooltips=_TOOLTIPS)
-        self.figure.add_tools(self._hover)
+        lines = self.figure.multi_line(
+            "xs", "ys", source=self.sources["contours"], line_color="white", line_width=1.2, line_alpha=0.75
+        )
+        self.figure.add_tools(self._hover, HoverTool(renderers=[lines], tooltips=[("contour", "@level")]))
 
     def update(
         self,
@@ -136,17 +181,26 @@ class MapFigure(Figure):
         split: str = "test",
         log_scale: bool = False,
         keep_colors: bool = False,
+        contours: bool = False,
+        beside: Sequence[xr.Dataset] = (),
     ):
-        """Show a plane. Another quantity chooses the colour range anew, another recipe unless it is to be kept."""
+        """Show a plane. Another quantity chooses the colour range anew, another recipe unless it is to be kept.
+
+        Args:
+            beside: planes that are compared with this one: the colours cover them all.
+        """
         check_shown(dataset, quantity, split)
-        request = f"{dataset.attrs['recipe']} {quantity} {split}"
-        low, high = color_range(dataset[quantity].sel(split=split).values)
+        together = [dataset, *beside]
+        request = " ".join([*sorted(one.attrs["recipe"] for one in together), quantity, split])
+        lows, highs = zip(*(color_range(one[quantity].sel(split=split).values) for one in together), strict=True)
+        low, high = min(lows), max(highs)
         if keep_colors and quantity == self._quantity:
             low, high = self._chosen
-        elif request == self._recipe and f"{quantity}_error" in dataset:
+        elif request == self._request and any(f"{quantity}_error" in one for one in together):
             low, high = min(low, self._chosen[0]), max(high, self._chosen[1])
-        self._recipe, self._chosen, self._quantity = request, (low, high), quantity
-        self.apply(self.frame(dataset, quantity=quantity, split=split, log_scale=log_scale, colors=self._chosen))
+        self._request, self._chosen, self._quantity = request, (low, high), quantity
+        looks: dict[str, Any] = {"quantity": quantity, "split": split, "log_scale": log_scale, "contours": contours}
+        self.apply(self.frame(dataset, colors=self._chosen, **looks))
 
     def frame(
         self,
@@ -155,19 +209,26 @@ class MapFigure(Figure):
         quantity: str = "loss",
         split: str = "test",
         log_scale: bool = False,
+        contours: bool = False,
         colors: tuple[float, float] | None = None,
     ) -> Frame:
-        """Image, marks, ranges and colours of a plane without the dimension ``strength``."""
+        """Image, contours, marks, ranges and colours of a plane without the dimension ``strength``."""
         check_shown(dataset, quantity, split)
         values = dataset[quantity].sel(split=split).transpose("v", "u").values
         low, high = colors or color_range(values)
         errors = _errors(dataset, quantity, split)
-        columns = {"image": _image_columns(dataset, values, errors), "marks": _mark_columns(dataset, values, errors)}
+        logarithmic = log_scale and quantity == "loss"
+        columns = {
+            "image": _image_columns(dataset, values, errors),
+            "contours": _contour_columns(dataset, values, low, high, logarithmic) if contours else _EMPTY_CONTOURS,
+            "marks": _mark_columns(dataset, values, errors),
+        }
+        palette, title = self._looks(quantity, split)
         properties = (
             *self._range_properties(dataset),
-            *self._color_properties(quantity, low, high, log_scale and quantity == "loss"),
+            *self._color_properties(palette, low, high, logarithmic),
             Property(self._hover, "tooltips", _TOOLTIPS + [("within", "± @error{0.0000}")] * (errors is not None)),
-            Property(self._bar, "title", quantity_label(quantity, split)),
+            Property(self._bar, "title", title),
             Property(self.figure.title, "text", _notes(values, low, high, estimate_note(dataset, quantity, split))),
             Property(self.figure.xaxis[0], "axis_label", axis_label(dataset.u)),
             Property(self.figure.yaxis[0], "axis_label", axis_label(dataset.v)),
@@ -175,19 +236,19 @@ class MapFigure(Figure):
         return Frame(columns, properties)
 
     def _range_properties(self, dataset: xr.Dataset) -> list[Property]:
-        properties = []
-        for axis, view in ((dataset.u, self.figure.x_range), (dataset.v, self.figure.y_range)):
-            low, high = axis.attrs["low"], axis.attrs["high"]
-            edge = 0.02 * (high - low)
-            properties += range_properties(view, low - edge, high + edge)
-        return properties
+        across, up = seen(dataset)
+        return [*range_properties(self.figure.x_range, *across), *range_properties(self.figure.y_range, *up)]
 
-    def _color_properties(self, quantity: str, low: float, high: float, logarithmic: bool) -> list[Property]:
+    def _looks(self, quantity: str, split: str) -> tuple[tuple[str, ...], str]:
+        """The palette, and what stands beside the colour bar."""
+        return PALETTES[quantity], quantity_label(quantity, split)
+
+    def _color_properties(self, palette: tuple[str, ...], low: float, high: float, logarithmic: bool) -> list[Property]:
         if logarithmic:
             low = max(low, high * 1e-6)
         mapper = self._log if logarithmic else self._linear
         return [
-            Property(mapper, "palette", PALETTES[quantity]),
+            Property(mapper, "palette", palette),
             Property(mapper, "low", low),
             Property(mapper, "high", high),
             Property(self._image.glyph, "color_mapper", mapper),
@@ -198,6 +259,7 @@ class MapFigure(Figure):
 
 _TOOLTIPS = [("u", "$x{0.000}"), ("v", "$y{0.000}"), ("value", "@image{0.0000}")]
 _EMPTY_IMAGE: dict[str, list[Any]] = {"image": [], "x": [], "y": [], "dw": [], "dh": []}
+_EMPTY_CONTOURS: dict[str, list[Any]] = {"xs": [], "ys": [], "level": []}
 _EMPTY_MARKS: dict[str, list[Any]] = {"u": [], "v": [], "text": [], "dx": [], "dy": [], "align": []}
 
 
@@ -205,6 +267,20 @@ def _cell(coordinates: np.ndarray) -> tuple[float, float]:
     """Left edge of the first cell and width of all cells, so that every grid point is the centre of its own."""
     half = (coordinates[-1] - coordinates[0]) / (len(coordinates) - 1) / 2
     return float(coordinates[0] - half), float(coordinates[-1] - coordinates[0] + 2 * half)
+
+
+def _contour_columns(
+    dataset: xr.Dataset, values: np.ndarray, low: float, high: float, logarithmic: bool
+) -> dict[str, list[Any]]:
+    """Lines of equal height at round values between two; what is no number has none around it."""
+    levels = ticks(max(low, high * 1e-6), high) if logarithmic else even_ticks(low, high)
+    generator = contour_generator(dataset.u.values, dataset.v.values, np.ma.masked_invalid(values))
+    lines = [(number(level), line) for level in levels for line in generator.lines(level)]
+    return {
+        "xs": [line[:, 0] for _, line in lines],
+        "ys": [line[:, 1] for _, line in lines],
+        "level": [level for level, _ in lines],
+    }
 
 
 def _image_columns(dataset: xr.Dataset, values: np.ndarray, errors: np.ndarray | None) -> dict[str, list[Any]]:

@@ -5,10 +5,9 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from modecomb_viz.figures.layers import layer_table, most_moving
+from modecomb_viz.figures.layers import base_words, layer_table, most_moving
 from modecomb_viz.figures.looks import HIGHLIGHTS, UNITS, quantity_label, shortened
 from modecomb_viz.plots.drawing import TOP_LEGEND, check_plot, over_strengths, row_options
-from modecomb_viz.results import recipe
 
 __all__ = ["plot_layers"]
 
@@ -27,17 +26,17 @@ def plot_layers(dataset: xr.Dataset, *, quantity: str = "loss", split: str = "te
     """
     check_plot(dataset, "layers", quantity, split)
     chosen = most_moving(dataset, quantity, split)
-    base = recipe(dataset)["base"]
+    base = base_words(dataset)
     curves = over_strengths(dataset, lambda one: _curves(one, quantity, split, chosen, base))
     changes = over_strengths(dataset, lambda one: _changes(layer_table(one, quantity, split), quantity, split))
     slopes = over_strengths(dataset, lambda one: _slopes(layer_table(one, quantity, split), base))
     return (changes + slopes + curves).cols(2)
 
 
-def _curves(dataset: xr.Dataset, quantity: str, split: str, chosen: list[str], base: float) -> hv.Overlay:
+def _curves(dataset: xr.Dataset, quantity: str, split: str, chosen: list[str], base: str) -> hv.Overlay:
     names, t = dataset.layer.values.tolist(), dataset.t.values
     table = dict(zip(names, dataset[quantity].sel(split=split).transpose("layer", "t").values, strict=True))
-    axis = hv.Dimension("t", label=f"t: coefficient of one layer, the others at {base:g}")
+    axis = hv.Dimension("t", label=f"t: coefficient of one layer, the others at {base}")
     value = hv.Dimension(quantity, label=quantity_label(quantity, split))
     rest = [{"t": t, quantity: table[name], "layer": name} for name in names if name not in chosen]
     others = hv.Path(rest, [axis, value], "layer", label=f"{len(rest)} other layers")
@@ -67,9 +66,9 @@ def _changes(table: pd.DataFrame, quantity: str, split: str) -> hv.Overlay:
     return hv.Overlay(shown).opts(**row_options(table.layer.tolist(), "layer"), **looks)
 
 
-def _slopes(table: pd.DataFrame, base: float) -> hv.Overlay:
+def _slopes(table: pd.DataFrame, base: str) -> hv.Overlay:
     y = -np.arange(len(table), dtype=float)
-    value = hv.Dimension("slope", label=f"∂L/∂λ at {base:g} [nats per coefficient]")
+    value = hv.Dimension("slope", label=f"∂L/∂λ at {base} [nats per coefficient]")
     bars = hv.Segments((np.zeros(len(y)), y, table.slope, y), ["start", "row", value, "end_row"])
     points = hv.Points((table.slope, y, table.layer), [value, hv.Dimension("row", label="layer")], "layer")
     shown = [

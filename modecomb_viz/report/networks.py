@@ -6,7 +6,7 @@ import xarray as xr
 
 from modecomb_viz.figures import Figure, color_range
 from modecomb_viz.figures.laws import is_map, law_statistics, law_table, shown_values
-from modecomb_viz.figures.layers import layer_table, most_moving
+from modecomb_viz.figures.layers import base_words, layer_table, most_moving
 from modecomb_viz.figures.looks import UNITS, interval, number, signed, spread
 from modecomb_viz.figures.similarity import compared
 from modecomb_viz.figures.transitivity import kind_label, routes
@@ -114,8 +114,8 @@ class LayersPicture(Picture):
 
     def __init__(self, figure: Figure, datasets: list[xr.Dataset]):
         super().__init__(figure, datasets)
-        base = recipe(datasets[0])["base"]
-        where = {0.0: "in A", 1.0: "in π(B)"}.get(base, f"at the coefficient {base:g}")
+        base = base_words(datasets[0])
+        where = {"0": "in A", "1": "in π(B)"}.get(base, f"at {base}")
         self.sentence = (
             f"One layer goes from A (t = 0) to π(B) (t = 1) while all others stay {where}. Flat curves: the layers are "
             "exchangeable. Right, from the first layer to the last: what the layer's swap changes, how far its curve "

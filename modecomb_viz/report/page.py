@@ -41,8 +41,6 @@ __all__ = ["PICTURES", "pictures_of", "render"]
 #: By sweep, in the order of the page: the picture and its figure.
 PICTURES: dict[str, tuple[type[Picture], type[Figure]]] = {
     "plane": (MapPicture, MapFigure),
-    "inspection": (InspectionPicture, InspectionFigure),
-    "cut": (CutPicture, CutFigure),
     "segment": (SegmentPicture, SegmentFigure),
     "samples": (SamplesPicture, SamplesFigure),
     "perturbation": (PerturbationPicture, PerturbationFigure),
@@ -52,6 +50,8 @@ PICTURES: dict[str, tuple[type[Picture], type[Figure]]] = {
     "similarity": (SimilarityPicture, SimilarityFigure),
     "points": (PointsPicture, PointsFigure),
     "search": (SearchPicture, SearchFigure),
+    "cut": (CutPicture, CutFigure),
+    "inspection": (InspectionPicture, InspectionFigure),
 }
 
 

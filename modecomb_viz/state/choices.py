@@ -1,5 +1,6 @@
 """Every choice of the explorer as a parameter, and the sweeps that the choices ask for."""
 
+import math
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
@@ -10,62 +11,52 @@ from modecomb_viz.alignment import METHODS, PERTURBATIONS
 from modecomb_viz.checkpoints import ModeSet, catalogue, described, open_modes
 from modecomb_viz.hypercube import GRANULARITIES, LAWS, PLANES
 from modecomb_viz.repair import REPAIRS, has_batch_norm
-from modecomb_viz.sweep import (
-    LawsSweep,
-    LayersSweep,
-    PerturbationSweep,
-    PlaneSweep,
-    SamplesSweep,
-    SegmentSweep,
-    SimilaritySweep,
-    Sweep,
-    TransitivitySweep,
-)
+from modecomb_viz.state.requests import law_parameter, sweeps_of
+from modecomb_viz.sweep import Sweep
 
-__all__ = ["PAGES", "RESOLUTIONS", "TOPICS", "ExplorerState", "law_parameter", "open_shared"]
+__all__ = ["AGAINST", "MIX_BOUNDS", "PAGES", "RESOLUTIONS", "TOPICS", "ExplorerState", "open_shared"]
 
 #: The pictures of the explorer, and what is computed for each.
 TOPICS: dict[str, tuple[str, ...]] = {
     "map": ("plane",),
+    "other": ("other",),
+    "difference": ("plane", "other"),
+    "inspection": ("inspection",),
+    "cut": ("cut",),
     "segment": ("naive", "aligned", "perturbed"),
     "distribution": ("samples",),
     "laws": ("laws",),
     "perturbation": ("perturbation",),
     "transitivity": ("transitivity",),
     "similarity": ("similarity",),
+    "mixer": ("layers",),
     "layers": ("layers",),
     "modes": ("matched",),
 }
 
 #: The pages of the explorer, and the pictures on each. Only what is on the page is computed.
 PAGES: dict[str, tuple[str, ...]] = {
-    "Slice": ("map", "segment"),
+    "Slice": ("map", "other", "difference", "segment", "cut", "inspection"),
     "Distribution": ("distribution", "laws"),
     "Perturbation": ("perturbation",),
     "Transitivity": ("transitivity",),
     "Similarity": ("similarity",),
-    "Layers": ("layers",),
+    "Layers": ("mixer", "layers"),
     "Modes": ("modes",),
 }
 
 #: Points per side that the explorer offers; 2^k + 1, so that every coarser level reaches all edges.
 RESOLUTIONS = (9, 17, 33, 65, 129)
-
-#: Points of every curve: 2^k + 1, so that the midpoint is there at every level.
-_SEGMENT_POINTS = 33
-
-#: The same for the curve of every layer, of which there are many.
-_LAYER_POINTS = 9
-
 #: Parameters that are no choices.
 _INTERNAL = {"name", "refusal", "shown"}
 
+#: With what a map can be compared: another matching, another strength, another repair, a view that was kept.
+AGAINST = ("nothing", "alignment", "strength", "repair", "kept view")
+
+#: Coefficients between which a layer can be mixed.
+MIX_BOUNDS = (-1.0, 2.0)
+
 _SEED = {"default": 0, "bounds": (0, 9999)}
-
-
-def law_parameter(distribution: str, name: str) -> str:
-    """The name of the state's parameter that holds a parameter of a law, for instance ``normal_mean``."""
-    return f"{distribution}_{name}"
 
 
 @lru_cache(maxsize=8)
@@ -91,6 +82,9 @@ class ExplorerState(param.Parameterized):
 
     Args:
         modes: a mode set of your own, a folder of one, or a name of the catalogue, which is offered beside it.
+
+    Attributes:
+        first_modes: the name of the modes that it began with.
 
     Raises:
         ValueError: for a name that is neither in the catalogue nor a folder, or a folder that does not hold a mode set.
@@ -163,18 +157,38 @@ class ExplorerState(param.Parameterized):
     per_group = param.Boolean(
         False, label="Each group alone", doc="Perturbs every group of units alone as well, all others matched."
     )
-    base = param.Number(
-        0.0,
-        bounds=(0.0, 1.0),
-        step=0.05,
-        label="Other layers",
-        doc="Coefficient of the layers that stay: 0 is A, 1 π(B).",
+    mix = param.List(default=[], item_type=float, doc="Coefficient of every layer in the mixer; empty: all at 0, A.")
+
+    region = param.Tuple(
+        default=None,
+        length=4,
+        doc="The part of the plane that is shown: lowest and highest u, lowest and highest v.",
     )
+    inspected = param.Tuple(default=None, length=2, doc="u and v of the point of the map that is looked at.")
+    cut = param.Tuple(default=None, length=4, doc="u and v of the start and of the end of the cut through the map.")
+
+    against = param.Selector(
+        objects=list(AGAINST),
+        default="nothing",
+        label="Compare with",
+        doc="A second map beside the first, in the same colours, and their difference: all else is the same.",
+    )
+    other_alignment = param.Selector(
+        objects=list(METHODS), default="identity", label="Alignment there", doc="How the other map's units are matched."
+    )
+    other_strength = param.Number(
+        0.0, bounds=(0.0, 1.0), step=0.01, label="Strength there", doc="How far the other map's matching is perturbed."
+    )
+    other_repair = param.Selector(
+        objects=list(REPAIRS), default="none", label="Repair there", doc="What is repaired in the other map's networks."
+    )
+    kept = param.String("", doc="The view that was kept to be compared with, as the query of a URL.")
 
     quantity = param.Selector(objects=["loss", "accuracy"], default="loss", doc="What the pictures show.")
     split = param.Selector(objects=["test", "train"], default="test", doc="The data it is measured on.")
     log_scale = param.Boolean(False, label="Logarithmic loss", doc="Logarithmic colours of the loss map.")
 
+    contours = param.Boolean(False, label="Contours", doc="Lines of equal height over the map.")
     keep_colors = param.Boolean(
         False, label="Keep the colours", doc="The map's range of colours stays, so that maps can be compared."
     )
@@ -187,10 +201,11 @@ class ExplorerState(param.Parameterized):
             modes = open_shared(modes)
         own = modes if isinstance(modes, ModeSet) else None
         self._own = {own.name: own} if own else {}
-        self._opened = self._first = own.name if own else modes
+        self._opened = self.first_modes = own.name if own else modes
         super().__init__()
         self.param.modes_name.objects = list(dict.fromkeys([*self._own, *catalogue()]))
         self.modes_name = self._opened
+        self.param.watch(self._leave_places, ["plane", "coordinates"])
         self.param.watch(self._return, ["modes_name"], precedence=100)
         self.param.update(choices)
 
@@ -209,7 +224,7 @@ class ExplorerState(param.Parameterized):
     def defaults(self) -> dict[str, str]:
         """What :meth:`choose` takes to bring every choice back to what it was at first, and to the first networks."""
         first = {name: self.param[name].default for name in self.choices}
-        return _as_text(first | self._first_modes() | {"modes_name": self._first})
+        return _as_text(first | self._first_modes() | {"modes_name": self.first_modes})
 
     @property
     def query(self) -> dict[str, str]:
@@ -251,10 +266,18 @@ class ExplorerState(param.Parameterized):
         self.param.z_layers.bounds = (1, max(1, layers - 1))
         fitting["z_layers"] = min(self.z_layers, max(1, layers - 1))
         offered = [name for name in REPAIRS if name != "batchnorm" or has_batch_norm(self.modes.model)]
-        self.param.repair.objects = offered
-        if self.repair not in offered:
-            fitting["repair"] = "none"
+        for name in ("repair", "other_repair"):
+            self.param[name].objects = offered
+            if getattr(self, name) not in offered:
+                fitting[name] = "none"
+        if len(self.mix) != layers:
+            fitting["mix"] = []
         self.param.update(fitting)
+
+    def _leave_places(self, *events: param.parameterized.Event):
+        """Another plane has other coordinates: what stood at those of the old one goes, unless it came along."""
+        came = {event.name for event in events}
+        self.param.update({name: None for name in _PLACES if name not in came})
 
     def _return(self, *events: param.parameterized.Event):
         """Last of all that listens to a choice of modes: where it was refused, the name of those before comes back."""
@@ -268,7 +291,7 @@ class ExplorerState(param.Parameterized):
         Returns one sentence for every choice that is not allowed; those parameters keep their value.
         """
         faults = []
-        for name in sorted(choices, key="modes_name".__ne__):  # the others depend on them
+        for name in sorted(choices, key=_late):
             try:
                 self._choose(name, choices[name])
             except ValueError as error:
@@ -283,6 +306,10 @@ class ExplorerState(param.Parameterized):
         try:
             if isinstance(declared, param.Selector):
                 setattr(self, name, {str(option): option for option in declared.objects}[text])
+            elif isinstance(declared, param.Tuple | param.List):
+                setattr(self, name, _numbers(text, declared))
+            elif isinstance(declared, param.String):
+                setattr(self, name, text)
             elif isinstance(declared, param.Boolean):
                 setattr(self, name, {"true": True, "1": True, "false": False, "0": False}[text.lower()])
             else:
@@ -291,8 +318,10 @@ class ExplorerState(param.Parameterized):
             options = declared.objects if isinstance(declared, param.Selector) else ["true", "false"]
             raise ValueError(f"{name} must be one of {', '.join(map(str, options))}, got '{text}'. {kept}") from None
         except ValueError:
-            if isinstance(declared, param.Selector):
+            if isinstance(declared, param.Selector | param.String):
                 raise
+            if isinstance(declared, param.Tuple | param.List):
+                raise ValueError(f"{name} must be {_count_words(declared)}, got '{text}'. {kept}") from None
             low, high = declared.bounds
             kind = "a whole number" if isinstance(declared, param.Integer) else "a number"
             raise ValueError(f"{name} must be {kind} from {low:g} to {high:g}, got '{text}'. {kept}") from None
@@ -307,29 +336,6 @@ class ExplorerState(param.Parameterized):
             "pictures show is mostly that. Choose repair 'batchnorm' or 'repair' to measure them again."
         )
 
-    @property
-    def law(self) -> dict[str, Any]:
-        """Distribution, parameters and granularity, as sweeps take them."""
-        names = LAWS[self.distribution].parameters
-        values = {name: float(getattr(self, law_parameter(self.distribution, name))) for name in names}
-        return {"distribution": self.distribution, "parameters": values, "granularity": self.granularity}
-
-    @property
-    def _common(self) -> dict[str, Any]:
-        if self.a == self.b:
-            raise ValueError(f"A and B are both network '{self.a}'. Choose two different networks.")
-        return {"a": self.a, "b": self.b, "splits": (self.split,), "repair": self.repair}
-
-    @property
-    def _perturbed(self) -> dict[str, Any]:
-        """The matching, and how it is perturbed, at the strength that a sweep takes itself."""
-        names = ("alignment", "perturbation", "perturbation_seed", "seed")
-        return {name: getattr(self, name) for name in names}
-
-    @property
-    def _matching(self) -> dict[str, Any]:
-        return {**self._common, **self._perturbed, "strength": self.strength}
-
     def show(self, view: str):
         """Have a picture computed on whatever page: it is displayed by itself."""
         if view not in self.shown:
@@ -339,7 +345,7 @@ class ExplorerState(param.Parameterized):
     def topics(self) -> list[str]:
         """The topics of the page and of the pictures that are displayed by themselves, with and without meaning."""
         views = dict.fromkeys((*PAGES[self.page], *self.shown))
-        return [topic for view in views for topic in TOPICS[view]]
+        return list(dict.fromkeys(topic for view in views for topic in TOPICS[view]))
 
     def sweeps(self) -> dict[str, Sweep]:
         """The sweeps that the choices ask for, by topic.
@@ -349,61 +355,43 @@ class ExplorerState(param.Parameterized):
         Raises:
             ValueError: when choices exclude each other, in words for the page.
         """
-        made = {
-            "plane": self._plane,
-            "naive": lambda: SegmentSweep(**self._common, alignment="identity", points=_SEGMENT_POINTS),
-            "aligned": self._aligned,
-            "perturbed": self._perturbed_segment,
-            "samples": lambda: SamplesSweep(n=self.draws, **self.law, **self._matching),
-            "laws": self._laws,
-            "perturbation": self._perturbation,
-            "transitivity": self._transitivity,
-            "similarity": lambda: SimilaritySweep(n=self.draws, **self.law, **self._matching),
-            "matched": lambda: SegmentSweep(**self._common, alignment=self.alignment, points=2),
-            "layers": lambda: LayersSweep(base=self.base, points=_LAYER_POINTS, **self._matching),
-        }
-        return {topic: sweep for topic in self.topics if (sweep := made[topic]()) is not None}
+        return sweeps_of(self)
 
-    def _plane(self) -> Sweep:
-        return PlaneSweep(
-            plane=self.plane,
-            resolution=self.resolution,
-            margin=self.margin,
-            tolerance=self.tolerance,
-            coordinates=self.coordinates,
-            c=self.c,
-            z="draw" if self.z_kind == "draw" else self.z_layers,
-            **self.law,
-            **self._matching,
-        )
 
-    def _aligned(self) -> Sweep | None:
-        if self.alignment == "identity":
-            return None
-        return SegmentSweep(**self._common, alignment=self.alignment, points=_SEGMENT_POINTS)
+#: Coordinates on the plane.
+_PLACES = ("region", "inspected", "cut")
 
-    def _perturbed_segment(self) -> Sweep | None:
-        return SegmentSweep(**{**self._matching, "seed": 0}, points=_SEGMENT_POINTS) if self.strength else None
 
-    def _laws(self) -> Sweep | None:
-        """A constant law has one member, so there is no family of them."""
-        if self.distribution == "constant":
-            return None
-        return LawsSweep(distribution=self.distribution, granularity=self.granularity, **self._matching)
+def _late(name: str) -> int:
+    """Where a choice comes in the order in which they are made: after those that it depends on."""
+    return {"modes_name": 0, "plane": 1, "coordinates": 1}.get(name, 2)
 
-    def _perturbation(self) -> Sweep:
-        law = self.law if self.perturbed == "draws" else {}
-        return PerturbationSweep(
-            repeats=self.repeats, per_group=self.per_group, **law, **self._common, **self._perturbed
-        )
 
-    def _transitivity(self) -> Sweep:
-        matching = {**self._perturbed, "strength": self.strength}
-        return TransitivitySweep(splits=(self.split,), repair=self.repair, **matching)
+def _numbers(text: str, declared: param.Tuple | param.List) -> tuple[float, ...] | list[float] | None:
+    """Numbers with commas between them; none at all for what need not be there."""
+    numbers = [float(word) for word in text.split(",")] if text else []
+    if not all(map(math.isfinite, numbers)):
+        raise ValueError(text)
+    if isinstance(declared, param.List):
+        return numbers
+    return tuple(numbers) if numbers else None
+
+
+def _count_words(declared: param.Tuple | param.List) -> str:
+    count = f"{declared.length} numbers" if isinstance(declared, param.Tuple) else "one number for every layer"
+    return f"{count} with commas between them, or nothing"
 
 
 def _as_text(choices: Mapping[str, Any]) -> dict[str, str]:
-    return {name: str(value).lower() if isinstance(value, bool) else str(value) for name, value in choices.items()}
+    return {name: _text(value) for name, value in choices.items()}
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, tuple | list):
+        return ",".join(map(str, value))
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 for _distribution, _law in LAWS.items():

@@ -15,7 +15,7 @@ from modecomb_viz.checkpoints import ModeSet
 from modecomb_viz.sweep.again import check_origin, differences, replayed, rerun, steps_again
 from modecomb_viz.sweep.cut import CutSweep
 from modecomb_viz.sweep.exported import export_point, point_params
-from modecomb_viz.sweep.inspection import InspectionSweep
+from modecomb_viz.sweep.inspection import INSPECTED, InspectionSweep
 from modecomb_viz.sweep.journal import journal_header
 from modecomb_viz.sweep.laws import LawsSweep
 from modecomb_viz.sweep.layers import LayersSweep
@@ -31,6 +31,7 @@ from modecomb_viz.sweep.similarity import SimilaritySweep
 from modecomb_viz.sweep.transitivity import TransitivitySweep
 
 __all__ = [
+    "INSPECTED",
     "SWEEPS",
     "CutSweep",
     "InspectionSweep",

@@ -134,7 +134,7 @@ def _of_split(answers: Sequence[Mapping[str, np.ndarray]], split: Split, shown: 
     others = (prediction[:-1] != prediction[-1]).sum(0)
     order = np.lexsort((-certainty[-1].numpy(), -others.numpy()))
     index = torch.from_numpy(order[: min(shown, int((others > 0).sum()))])
-    found["differing"] = np.array((others > 0).sum())
+    found["differing"] = np.array((others > 0).sum().item())
     given = {"prediction": prediction[:, index].T, "certainty": certainty[:, index].T}
     listed = {"example": index, "true_label": y[index], **given}
     if (pictures := _pictures(split.x, index)) is not None:
