@@ -55,6 +55,8 @@ _PUBLIC = {
     "results": ["open", "recipe", "save"],
     "statistics": ["barriers", "diversity", "embedding", "summary", "tolerance", "transitivity"],
     "plots": [
+        "plot_cut",
+        "plot_inspection",
         "plot_laws",
         "plot_layers",
         "plot_perturbation",

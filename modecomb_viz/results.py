@@ -120,6 +120,7 @@ ATTRIBUTES: dict[str, dict[str, str]] = {
     "image": {"units": "fraction", "long_name": "the example, every channel from 0 to 1"},
     "label": {"units": "", "long_name": "label"},
     "predicted": {"units": "", "long_name": "label that is given"},
+    "shown": {"units": "", "long_name": "place in the list of examples"},
     "toward": {"units": "", "long_name": "network whose share the coefficient is"},
     "model": {"units": "", "long_name": "network"},
     "other": {"units": "", "long_name": "other network"},

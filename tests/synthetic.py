@@ -221,7 +221,8 @@ def inspection():
             mean_coefficient=("toward", [0.5]),
             weight_distance=("model", [0.4, 0.6, 0.0]),
         ).assign_coords(
-            model=networks, label=labels, predicted=labels, toward=["π(B)"], layer=["fc1", "fc2"], u=0.25, v=0.75
+            model=networks, label=labels, predicted=labels, shown=[0, 1, 2], toward=["π(B)"],
+            layer=["fc1", "fc2"], u=0.25, v=0.75,
         ),
         "inspection", {name: {"units": "coefficient", "long_name": name} for name in "uv"},
         plane="split", z="draw", distribution="bernoulli", parameters={"p": 0.5}, granularity="unit", seed=0,

@@ -44,12 +44,12 @@ def html(tmp_path_factory):
 
 def test_pictures_of_all_sweeps_and_their_recipes_are_there(html):
     names = ["map", "segment", "distribution", "perturbation", "laws", "layers", "transitivity", "similarity"]
-    names += ["points", "search"]
+    names += ["points", "search", "cut", "inspection"]
     assert [name for name, _ in sections(html)] == names
-    assert html.count("<summary>Recipe of") == 11
-    assert html.count("<summary>Table of the numbers") == 8
-    assert html.count('<p class="sentence">') == 10
-    assert html.count("the slider does not move it") == 1
+    assert html.count("<summary>Recipe of") == 13
+    assert html.count("<summary>Table of the numbers") == 9
+    assert html.count('<p class="sentence">') == 12
+    assert html.count("the slider does not move it") == 2
     for sweep in PICTURES:
         assert f"mc.sweep_{sweep}(" in html
     assert "mc.open_modes(&#39;synthetic &lt;i&gt;&#39;)" in html

@@ -28,6 +28,10 @@ POINTS = "points"
 _COMMON = ("strength", "split")
 
 
+#: Variables that are pictures, and no numbers of a table.
+_PICTURES = ("image",)
+
+
 class Statistic(NamedTuple):
     """A table of a statistic.
 
@@ -180,7 +184,7 @@ def _by_rows(dataset: xr.Dataset) -> dict[str, list[str]]:
     """Variables by what their rows are, for the rows that are not those of ``points``."""
     groups: dict[str, list[str]] = {}
     for name, values in dataset.items():
-        if rows := _rows(values):
+        if (rows := _rows(values)) and name not in _PICTURES:
             groups.setdefault(rows, []).append(str(name))
     groups.pop(_rows(dataset.loss), None)
     return groups

@@ -8,7 +8,6 @@ import numpy as np
 import xarray as xr
 from bokeh.core.properties import value as literal
 from bokeh.models import ColumnDataSource, FixedTicker, HoverTool, LegendItem, LinearColorMapper, Span
-from bokeh.palettes import Blues256
 from PIL import Image
 
 from modecomb_viz.figures.base import (
@@ -23,7 +22,7 @@ from modecomb_viz.figures.base import (
     range_properties,
     row_properties,
 )
-from modecomb_viz.figures.looks import COLORS, HEIGHT
+from modecomb_viz.figures.looks import COLORS, CONFUSION, HEIGHT
 from modecomb_viz.results import recipe
 
 __all__ = ["InspectionFigure", "coefficient_words"]
@@ -77,7 +76,7 @@ class _Confusion(Figure):
         self.figure = make_figure(height)
         self.figure.grid.visible = False
         self.sources = {"cells": ColumnDataSource({name: [] for name in _CELLS})}
-        mapper = LinearColorMapper(palette=Blues256[::-1], low=0, high=1)
+        mapper = LinearColorMapper(palette=CONFUSION, low=0, high=1)
         cells = self.figure.rect(
             "predicted", "label", 1, 1, source=self.sources["cells"], line_color=None,
             fill_color={"field": "shade", "transform": mapper},
@@ -193,8 +192,8 @@ class _Examples(Figure):
         here = dataset.sel(split=split)
         count = int((here.example >= 0).sum())
         networks = [str(name) for name in dataset.model.values]
-        labels = here.prediction.transpose("shown", "model").values[:count]
-        true, places = here.true_label.values[:count], np.arange(count)
+        labels = here.prediction.transpose("shown", "model").values[:count].tolist()
+        true, places = here.true_label.values[:count].tolist(), np.arange(count)
         columns = {
             "x": 0.5 + places % _ACROSS, "y": -(places // _ACROSS).astype(float),
             "url": [_url(image) for image in here.image.values[:count]] if "image" in here else [""] * count,
@@ -214,7 +213,7 @@ def _label(value: int) -> str:
     return "none" if value < 0 else str(value)
 
 
-def _example_words(true: int, labels: np.ndarray, networks: list[str]) -> str:
+def _example_words(true: int, labels: list[int], networks: list[str]) -> str:
     """What an example is, what the point says, what its parents say."""
     *parents, point = map(_label, labels)
     said = [f"{name} {label}" for name, label in zip(networks, parents, strict=False)]

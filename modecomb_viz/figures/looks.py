@@ -2,10 +2,11 @@
 
 import numpy as np
 import xarray as xr
-from bokeh.palettes import Cividis256, RdBu11, Viridis256, interp_palette
+from bokeh.palettes import Blues256, Cividis256, RdBu11, Viridis256, interp_palette
 
 __all__ = [
     "COLORS",
+    "CONFUSION",
     "CURVES",
     "DIVERGING",
     "FONT",
@@ -29,6 +30,9 @@ __all__ = [
 
 #: Sequential palettes, both fit for colour-blind readers; in either, yellow is large.
 PALETTES = {"loss": Viridis256, "accuracy": Cividis256}
+
+#: Counts of labels: the darker, the more.
+CONFUSION = Blues256[::-1]
 
 #: Signed differences: blue below, red above, white for none.
 DIVERGING = tuple(interp_palette(RdBu11, 256))

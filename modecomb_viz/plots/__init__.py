@@ -12,10 +12,13 @@ from modecomb_viz.plots.laws import plot_laws
 from modecomb_viz.plots.layers import plot_layers
 from modecomb_viz.plots.named import plot_points, plot_search
 from modecomb_viz.plots.networks import plot_similarity, plot_transitivity
+from modecomb_viz.plots.planes import plot_cut, plot_inspection
 from modecomb_viz.plots.points import plot_perturbation, plot_plane, plot_samples, plot_segment
 
 __all__ = [
     "PLOTS",
+    "plot_cut",
+    "plot_inspection",
     "plot_laws",
     "plot_layers",
     "plot_perturbation",
@@ -40,4 +43,6 @@ PLOTS: dict[str, Callable[..., hv.core.Dimensioned]] = {
     "similarity": plot_similarity,
     "points": plot_points,
     "search": plot_search,
+    "cut": plot_cut,
+    "inspection": plot_inspection,
 }

@@ -35,7 +35,7 @@ class InspectionPicture(Picture):
         point = here.isel(model=-1)
         parents = [str(name) for name in here.model.values[:-1]]
         differs = ", ".join(f"{here.disagreement.sel(model=name).item():.1%} with {name}" for name in parents)
-        text = f"loss {number(point.loss)} · accuracy {number(point.accuracy)} · disagreement: {differs}"
+        text = f"loss {number(point.loss.item())} · accuracy {number(point.accuracy.item())} · disagreement: {differs}"
         head = (
             "network", f"loss [{UNITS['loss']}]", "accuracy [fraction]", "disagreement with the point",
             f"Jensen–Shannon divergence [{here.jensen_shannon.units}]", f"distance [{here.weight_distance.units}]",

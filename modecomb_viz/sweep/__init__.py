@@ -127,9 +127,10 @@ def iter_perturbation(
     return _iterate("perturbation", modes, {"perturbation": kind, **chosen, **settings})
 
 
-def iter_layers(modes: ModeSet, base: float = 0.0, **settings: Any) -> Iterator[xr.Dataset]:
+def iter_layers(modes: ModeSet, base: float | Sequence[float] = 0.0, **settings: Any) -> Iterator[xr.Dataset]:
     """As :func:`sweep_layers`, with ever more points of every curve."""
-    return _iterate("layers", modes, {"base": base, **settings})
+    bases = base if isinstance(base, int | float) else tuple(base)
+    return _iterate("layers", modes, {"base": bases, **settings})
 
 
 def iter_laws(modes: ModeSet, distribution: str = "normal", **settings: Any) -> Iterator[xr.Dataset]:
@@ -227,7 +228,7 @@ def sweep_similarity(modes: ModeSet, distribution: str = "bernoulli", **settings
     return last_dataset(iter_similarity(modes, distribution, **settings))
 
 
-def sweep_layers(modes: ModeSet, base: float = 0.0, **settings: Any) -> xr.Dataset:
+def sweep_layers(modes: ModeSet, base: float | Sequence[float] = 0.0, **settings: Any) -> xr.Dataset:
     """One layer after another from A to π(B), the others at ``base``; dims ``([strength,] split, layer, t)``.
 
     Settings: :class:`LayersSweep`.

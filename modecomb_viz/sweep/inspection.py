@@ -77,8 +77,8 @@ class InspectionSweep(PlaneSweep):
         yield run.dataset(
             variables | self._weights(run, plane),
             {
-                "model": names, "label": labels, "predicted": labels, "toward": names[1:-1],
-                "layer": list(run.modes.spec.layer_names), "u": self.u, "v": self.v,
+                "model": names, "label": labels, "predicted": labels, "shown": list(range(self.shown)),
+                "toward": names[1:-1], "layer": list(run.modes.spec.layer_names), "u": self.u, "v": self.v,
             },
             {name: {"long_name": label, "units": plane.units} for name, label in zip("uv", plane.labels, strict=True)},
         )  # fmt: skip
@@ -115,9 +115,9 @@ def _ends(plane: Plane) -> list[str]:
 
 
 def _answered(logits: Tensor) -> tuple[Tensor, Tensor]:
-    """The label of every example, −1 where a logit is no number, and its probability."""
+    """The label of every example, −1 where its probability is no number, and its probability."""
     certainty, label = logits.double().softmax(-1).max(-1)
-    return torch.where(logits.isnan().any(-1), -1, label), certainty
+    return torch.where(certainty.isnan(), -1, label), certainty
 
 
 def _of_split(answers: Sequence[Mapping[str, np.ndarray]], split: Split, shown: int) -> dict[str, np.ndarray]:
