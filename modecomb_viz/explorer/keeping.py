@@ -3,6 +3,7 @@
 import asyncio
 import io
 import tempfile
+from html import escape
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -12,13 +13,15 @@ import panel_material_ui as pmui
 import param
 import xarray as xr
 from bokeh.document import Document
+from bokeh.models import ColumnDataSource
 
 from modecomb_viz.explorer.later import Later
+from modecomb_viz.explorer.views import folded
 from modecomb_viz.export.archive import archive
 from modecomb_viz.report import save_report
 from modecomb_viz.state import ExplorerState, History, Results
 
-__all__ = ["Address", "Keeping"]
+__all__ = ["Address", "Cell", "Keeping"]
 
 #: Seconds of quiet before the URL follows the state.
 _QUIET = 0.4
@@ -82,6 +85,29 @@ class Keeping(pn.viewable.Viewer):
 def _rendered(datasets: list[xr.Dataset], title: str) -> bytes:
     with tempfile.TemporaryDirectory() as folder:
         return save_report(datasets, Path(folder) / "report.html", title=title).read_bytes()
+
+
+class Cell(pn.viewable.Viewer):
+    """The code that shows the same view in a notebook, folded, with a button that copies it."""
+
+    def __init__(self, state: ExplorerState, document: Document | None):
+        super().__init__()
+        self._state = state
+        self._code = pn.pane.HTML("", sizing_mode="stretch_width", styles={"overflow-x": "auto", "font-size": "12px"})
+        self._text = ColumnDataSource({"code": [""]})
+        copy = pmui.Button(label="Copy", variant="text", size="small", margin=0)
+        copy.js_on_click(args={"text": self._text}, code="navigator.clipboard.writeText(text.data.code[0])")
+        self._layout = folded("Cell for a notebook", pn.Column(self._code, copy))
+        self._later = Later(self._write, _QUIET, document)
+        state.param.watch(lambda *events: self._later.ask(), list(state.choices))
+        self._write()
+
+    def _write(self):
+        code = self._state.code
+        self._text.data, self._code.object = {"code": [code]}, f"<pre>{escape(code)}</pre>"
+
+    def __panel__(self) -> pmui.Card:
+        return self._layout
 
 
 class Address(pn.viewable.Viewer):

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from typing import ClassVar
+from urllib.parse import parse_qsl
 
 import numpy as np
 import panel as pn
@@ -115,7 +116,7 @@ class OtherView(_PlaneView):
 
     title = "The other map"
     name_of_view, topic, beside = "other", "other", "plane"
-    options = (*_PlaneView.options, "against", "other_alignment", "other_strength", "other_repair")
+    options = (*_PlaneView.options, "against", "other_alignment", "other_strength", "other_repair", "kept")
     sentence = "The same plane under another setting, in the colours of the first map."
 
     def _draw(self, datasets: dict[str, xr.Dataset]):
@@ -123,8 +124,10 @@ class OtherView(_PlaneView):
         state = self.state
         what = state.against
         if what in ("alignment", "strength", "repair"):
-            what = f"{what} {getattr(state, f'other_{what}')}".replace("_", " ")
-        self._say(f"Compared with: {what}", self.sentence)
+            what = f"{what} {getattr(state, f'other_{what}')}"
+        elif what == "kept view":
+            what = ", ".join(f"{name} {text}" for name, text in parse_qsl(state.kept))
+        self._say(f"Compared with: {what.replace('_', ' ')}", self.sentence)
 
 
 class DifferenceView(View):

@@ -15,7 +15,7 @@ from modecomb_viz.checkpoints import ModeSet
 from modecomb_viz.evaluation import resolve_device
 from modecomb_viz.executor import Queue, shared_executor
 from modecomb_viz.explorer.controls import Controls
-from modecomb_viz.explorer.keeping import Address, Keeping
+from modecomb_viz.explorer.keeping import Address, Cell, Keeping
 from modecomb_viz.explorer.maps import DifferenceView, MapView, OtherView
 from modecomb_viz.explorer.mixer import MixerView
 from modecomb_viz.explorer.modes import ModesView
@@ -28,6 +28,7 @@ from modecomb_viz.explorer.pictures import (
 )
 from modecomb_viz.explorer.places import CutView, InspectionView
 from modecomb_viz.explorer.views import DistributionView, SegmentView, View
+from modecomb_viz.explorer.visited import Visited
 from modecomb_viz.permutation import Params
 from modecomb_viz.state import PAGES, ExplorerState, Results
 from modecomb_viz.sweep import INSPECTED, point_params
@@ -83,6 +84,8 @@ class Explorer(pn.viewable.Viewer):
             what is shown alone is computed whatever the page.
         controls: the sidebar.
         keeping: undo, redo, and what is shown as files.
+        visited: what was looked at before.
+        cell: the code that shows the same view in a notebook.
     """
 
     def __init__(self, modes: ModeSet | str = "digits-mlp", *, executor: Queue | None = None, **choices: Any):
@@ -94,6 +97,8 @@ class Explorer(pn.viewable.Viewer):
         self.warning = pmui.Alert(object="", severity="warning", visible=False, sizing_mode="stretch_width", margin=6)
         self.results = Results(self.state, executor or shared_executor(resolve_device(None)), **publish)
         self.controls, self.keeping = Controls(self.state), Keeping(self.state, self.results)
+        self.visited, self.cell = Visited(self.state, self.results, document), Cell(self.state, document)
+        self.sidebar = [self.keeping, self.controls, self.visited, self.cell]
         self.views: dict[str, View] = {view.name_of_view: view(self.state, self.results) for view in _VIEWS}
         self.map, self.segment, self.distribution = (self.views[name] for name in ("map", "segment", "distribution"))
         self.laws, self.perturbation, self.transitivity, self.similarity, self.layers, self.modes = (
@@ -168,7 +173,7 @@ class Explorer(pn.viewable.Viewer):
         """The explorer as a whole page, for ``panel serve``."""
         return pmui.Page(
             title="modecomb_viz",
-            sidebar=[self.keeping, self.controls],
+            sidebar=self.sidebar,
             main=[self.main],
             sidebar_width=300,
             theme_toggle=True,
@@ -176,7 +181,7 @@ class Explorer(pn.viewable.Viewer):
         )
 
     def __panel__(self) -> pn.Row:
-        return pn.Row(pn.Column(self.keeping, self.controls, width=300), self.main, sizing_mode="stretch_width")
+        return pn.Row(pn.Column(*self.sidebar, width=300), self.main, sizing_mode="stretch_width")
 
 
 def error_page(error: BaseException) -> pmui.Page:

@@ -32,7 +32,8 @@ class PictureView(View):
         return PICTURES[self.sweep][1]()
 
     def _body(self) -> list[pn.viewable.Viewable]:
-        return [*super()._body(), folded("Table of the numbers", self.table)]
+        self._folded = folded("Table of the numbers", self.table)
+        return [*super()._body(), self._folded]
 
     def _draw(self, datasets: Mapping[str, xr.Dataset]):
         (dataset,) = datasets.values()
@@ -42,6 +43,7 @@ class PictureView(View):
         self._shown: Shown = self._picture.shown((self.state.strength, self.state.quantity, self.state.split))
         self.figure.apply(self._shown.frame)
         self.table.object = str(self._shown.table.html()) if self._shown.table else ""
+        self._folded.visible = self._shown.table is not None
 
     def _numbers(self, datasets: Mapping[str, xr.Dataset]) -> str:
         return self._shown.numbers

@@ -11,7 +11,17 @@ from typing import Any, NamedTuple
 import numpy as np
 import xarray as xr
 from bokeh.model import Model
-from bokeh.models import Axis, ColumnDataSource, FixedTicker, LayoutDOM, Legend, LegendItem, Range1d
+from bokeh.models import (
+    Axis,
+    ColumnDataSource,
+    CustomAction,
+    CustomJS,
+    FixedTicker,
+    LayoutDOM,
+    Legend,
+    LegendItem,
+    Range1d,
+)
 from bokeh.plotting import figure
 
 from modecomb_viz.figures.looks import FONT, HEIGHT, shortened
@@ -138,6 +148,7 @@ def make_figure(height: int = HEIGHT, **options: Any) -> figure:
         title=" ",
         **options,
     )
+    made.add_tools(CustomAction(icon=_SVG_ICON, description="Save as SVG", callback=_save_svg(made)))
     made.toolbar.logo = None
     made.toolbar.autohide = True
     made.title.text_font_style, made.title.text_font_size = "normal", "12px"
@@ -147,6 +158,29 @@ def make_figure(height: int = HEIGHT, **options: Any) -> figure:
     for name, value in FONT.items():
         setattr(made.axis, name, value)
     return made
+
+
+#: The letters SVG in a grey that is read on a light and on a dark page.
+_SVG_ICON = (
+    "data:image/svg+xml;utf8,<svg xmlns='http://www.w3.org/2000/svg' width='24' height='24'>"
+    "<text x='12' y='16' font-family='sans-serif' font-size='10' text-anchor='middle' fill='rgb(110,110,110)'>"
+    "SVG</text></svg>"
+)
+
+#: The figure as it stands, with a white ground, as a file.
+_SAVE_SVG = """
+const view = Bokeh.index.find_one(plot)
+const svg = view.export("svg", false).ctx.get_serialized_svg(true)
+const link = document.createElement("a")
+link.href = URL.createObjectURL(new Blob([svg], {type: "image/svg+xml"}))
+link.download = "modecomb.svg"
+link.click()
+URL.revokeObjectURL(link.href)
+"""
+
+
+def _save_svg(plot: figure) -> CustomJS:
+    return CustomJS(args={"plot": plot}, code=_SAVE_SVG)
 
 
 def make_rows(height: int, width: int) -> tuple[figure, figure]:

@@ -8,6 +8,7 @@ from modecomb_viz.state.choices import AGAINST, MIX_BOUNDS, PAGES, RESOLUTIONS, 
 from modecomb_viz.state.history import History
 from modecomb_viz.state.requests import law_parameter
 from modecomb_viz.state.results import Results
+from modecomb_viz.state.visits import Visit, Visits
 
 __all__ = [
     "AGAINST",
@@ -18,6 +19,8 @@ __all__ = [
     "ExplorerState",
     "History",
     "Results",
+    "Visit",
+    "Visits",
     "law_parameter",
     "open_shared",
 ]

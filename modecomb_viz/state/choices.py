@@ -205,7 +205,7 @@ class ExplorerState(param.Parameterized):
         super().__init__()
         self.param.modes_name.objects = list(dict.fromkeys([*self._own, *catalogue()]))
         self.modes_name = self._opened
-        self.param.watch(self._leave_places, ["plane", "coordinates"])
+        self.param.watch(self._leave_places, ["plane", "coordinates", *_PLACES])
         self.param.watch(self._return, ["modes_name"], precedence=100)
         self.param.update(choices)
 
@@ -232,6 +232,15 @@ class ExplorerState(param.Parameterized):
         defaults = self.defaults
         differing = {name: text for name, text in _as_text(self.choices).items() if text != defaults.get(name)}
         return {name: differing[name] for name in sorted(differing, key="modes_name".__ne__)}
+
+    @property
+    def code(self) -> str:
+        """Lines of Python that show this view in a notebook."""
+        defaults = self.defaults
+        differing = {name: value for name, value in self.choices.items() if _text(value) != defaults[name]}
+        modes = differing.pop("modes_name", self.first_modes)
+        lines = [repr(modes), *(f"{name}={value!r}" for name, value in differing.items())]
+        return "import modecomb_viz as mc\n\nexplorer = mc.Explorer(\n    " + ",\n    ".join(lines) + ",\n)\nexplorer"
 
     def _first_modes(self) -> dict[str, str]:
         """A, B and C as a mode set offers them at first."""
@@ -277,7 +286,8 @@ class ExplorerState(param.Parameterized):
     def _leave_places(self, *events: param.parameterized.Event):
         """Another plane has other coordinates: what stood at those of the old one goes, unless it came along."""
         came = {event.name for event in events}
-        self.param.update({name: None for name in _PLACES if name not in came})
+        if came & {"plane", "coordinates"}:
+            self.param.update({name: None for name in _PLACES if name not in came})
 
     def _return(self, *events: param.parameterized.Event):
         """Last of all that listens to a choice of modes: where it was refused, the name of those before comes back."""
@@ -390,7 +400,9 @@ def _text(value: Any) -> str:
     if value is None:
         return ""
     if isinstance(value, tuple | list):
-        return ",".join(map(str, value))
+        return ",".join(map(_text, value))
+    if isinstance(value, float):
+        return repr(float(f"{value:.12g}"))  # what a slider adds up is not told
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 

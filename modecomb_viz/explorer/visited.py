@@ -1,0 +1,75 @@
+"""The settings that were looked at, with their pictures: open one again, name it, compare with it."""
+
+import base64
+from typing import Any
+
+import panel as pn
+import panel_material_ui as pmui
+import param
+from bokeh.document import Document
+
+from modecomb_viz.explorer.later import Later
+from modecomb_viz.explorer.views import folded
+from modecomb_viz.figures.thumbnails import thumbnail
+from modecomb_viz.state import ExplorerState, Results, Visit, Visits
+
+__all__ = ["Visited"]
+
+#: Seconds for which a complete picture stands before it counts as looked at.
+_QUIET = 1.5
+
+
+_NARROW = {"minWidth": 0, "padding": "2px 5px"}
+
+
+class Visited(pn.viewable.Viewer):
+    """A folded list of what was looked at.
+
+    Attributes:
+        visits: what was looked at.
+    """
+
+    def __init__(self, state: ExplorerState, results: Results, document: Document | None):
+        super().__init__()
+        self._state, self._results, self.visits = state, results, Visits(state)
+        self._later = Later(self._note, _QUIET, document)
+        self._list = pn.Column(sizing_mode="stretch_width")
+        self._rows: list[tuple[Visit, pn.Row]] = []
+        self._layout = folded("Looked at before", self._list)
+        results.param.watch(self._look, ["progress", "datasets"])
+        self.visits.param.watch(self._show, ["visits"])
+
+    def _look(self, *events: param.parameterized.Event):
+        if not self._results.progress:
+            self._later.ask()
+
+    def _note(self):
+        """The picture stands: its first result is what it is recognised by."""
+        state, datasets = self._state, self._results.datasets
+        shown = [datasets[topic] for topic in self._results.topics if topic in datasets]
+        if self._results.progress or self._results.error or not shown or state.split not in shown[0].split:
+            return
+        self.visits.note(thumbnail(shown[0], state.quantity, state.split))
+
+    def _show(self, *events: param.parameterized.Event):
+        known = {id(visit): (visit, row) for visit, row in self._rows}
+        self._rows = [known.get(id(visit)) or (visit, self._row(visit)) for visit in self.visits.visits]
+        self._list.objects = [row for _, row in self._rows]
+
+    def _row(self, visit: Visit) -> pn.Row:
+        looks: dict[str, Any] = {"variant": "text", "size": "small", "margin": 0, "sx": _NARROW}
+        picture = base64.b64encode(visit.picture).decode()
+        name = pmui.TextInput(label="Name", value=visit.name, size="small", sizing_mode="stretch_width", margin=(4, 0))
+        name.param.watch(lambda event: self.visits.rename(visit, event.new), ["value"])
+        buttons = pn.Row(
+            pmui.Button(label="Open", on_click=lambda event: self.visits.open(visit), **looks),
+            pmui.Button(label="Compare", on_click=lambda event: self.visits.compare(visit), **looks),
+            pmui.Button(label="Forget", on_click=lambda event: self.visits.drop(visit), **looks),
+        )
+        image = pn.pane.HTML(
+            f'<img alt="" width="72" height="48" src="data:image/png;base64,{picture}">', width=76, margin=(8, 4, 0, 0)
+        )
+        return pn.Row(image, pn.Column(name, buttons, sizing_mode="stretch_width"), sizing_mode="stretch_width")
+
+    def __panel__(self) -> pmui.Card:
+        return self._layout
