@@ -120,6 +120,7 @@ class Explorer(pn.viewable.Viewer):
             self._shown,
             sizing_mode="stretch_width",
         )
+        self.results.param.watch(self._fill, ["topics"])
         self._faults: list[str] = []
         self.results.param.watch(self._show_errors, ["error"])
         self.state.param.watch(self._show_errors, ["refusal"])
@@ -131,13 +132,24 @@ class Explorer(pn.viewable.Viewer):
             self.main.append(Address(self.state, document))
 
     def _page(self, names: tuple[str, ...]) -> pn.FlexBox:
-        return pn.FlexBox(*(self.views[name].layout for name in names), sizing_mode="stretch_width")
+        return pn.FlexBox(*self._asked(names), sizing_mode="stretch_width")
+
+    def _asked(self, names: tuple[str, ...]) -> list[pn.viewable.Viewable]:
+        """The pictures of a page, without those that nothing asks for at present."""
+        views = [self.views[name] for name in names]
+        return [view.layout for view in views if view.always or view.asked]
+
+    def _fill(self, *events: param.parameterized.Event):
+        page = self.state.page
+        if (layouts := self._asked(PAGES[page])) != self._pages[page].objects:
+            self._pages[page].objects = layouts
 
     def _turn(self, event: param.parameterized.Event):
         self.state.page = list(PAGES)[event.new]
 
     def _turned(self, event: param.parameterized.Event):
         self.tabs.active = list(PAGES).index(event.new)
+        self._fill()
         self._shown.objects = [self._pages[event.new]]
 
     @property
