@@ -17,7 +17,7 @@ import modecomb_viz as mc
 from modecomb_viz.alignment import METHODS
 from modecomb_viz.checkpoints import catalogue
 from modecomb_viz.cli import app, main
-from modecomb_viz.sweep import SWEEPS
+from modecomb_viz.sweep import SWEEPS, standard_sweeps
 
 
 @pytest.fixture
@@ -129,7 +129,7 @@ def test_report_of_stored_results(run, tmp_path):
     paths = [mc.save(dataset, tmp_path / f"{i}.nc") for i, dataset in enumerate(synthetic.everything())]
     code, out, _ = run("report", *paths, "--out", tmp_path / "r.html", "--title", "mine")
     assert code == 0
-    assert "MiB" in out
+    assert " MB" in out
     assert "<h1>mine</h1>" in (tmp_path / "r.html").read_text()
 
 
@@ -154,12 +154,44 @@ def test_pictures_of_stored_results(run, tmp_path):
     assert "draws of low train loss [fraction]" in text
 
 
-def test_standard_report(run, tmp_path):
-    code, _, err = run("report", "--standard", "digits-mlp", "--resolution", "5", "--out", tmp_path / "r.html")
+@pytest.fixture
+def small(run, tmp_path):
+    """A folder of three small networks on digits."""
+    text = (catalogue()["digits-mlp"] / "recipe.toml").read_text()
+    (tmp_path / "recipe.toml").write_text(text.replace("epochs = 60", "epochs = 1").replace("512, 512", "16"))
+    assert run("train", tmp_path / "recipe.toml", "--out", tmp_path / "small")[0] == 0
+    return tmp_path / "small"
+
+
+def test_a_standard_report_is_computed_once(run, small, tmp_path):
+    out = tmp_path / "page" / "r.html"
+    arguments = ["report", "--standard", small, "--resolution", "5", "-n", "8", "--out", out]
+    code, told, err = run(*arguments)
     assert (code, err.strip()) == (0, "")
-    html = (tmp_path / "r.html").read_text()
-    assert all(f'<section id="{name}">' in html for name in ("map", "segment", "distribution", "perturbation"))
-    assert len(html) <= 5 * 2**20
+    names = [path.stem for path in (tmp_path / "page" / "r").glob("*")]
+    assert sorted(names) == sorted(standard_sweeps(3))
+    assert told.count("wrote ") == len(names) + 1
+    html = out.read_text()
+    sections = ("map", "segment", "distribution", "laws", "layers", "points", "perturbation", "transitivity")
+    assert all(f'<section id="{name}"' in html for name in (*sections, "similarity"))
+    code, told, _ = run(*arguments)
+    assert code == 0
+    assert told.count("kept ") == len(names)
+    code, _, err = run("report", "--standard", small, "--resolution", "7", "-n", "8", "--out", out)
+    assert code == 2
+    assert "holds another result (resolution: 5 there, 7 here)" in err
+
+
+def test_a_standard_report_of_two_networks_says_what_it_leaves_out(run, small, tmp_path):
+    recipe = small / "recipe.toml"
+    recipe.write_text("".join(line for line in recipe.read_text().splitlines(True) if not line.startswith("C = ")))
+    (small / "C.safetensors").unlink()
+    arguments = ["--resolution", "3", "-n", "4", "--splits", "train", "--folder", tmp_path / "results"]
+    code, _, err = run("report", "--standard", small, *arguments, "--out", tmp_path / "r.html")
+    assert code == 0
+    assert err.strip() == "no transitivity: small has 2 networks, it takes three"
+    assert not (tmp_path / "results" / "transitivity.nc").exists()
+    assert mc.recipe(mc.open(tmp_path / "results" / "naive.nc"))["splits"] == ["train"]
 
 
 def test_bench_measures_what_it_is_asked_for(run, tmp_path):

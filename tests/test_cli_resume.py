@@ -76,6 +76,22 @@ def test_nothing_to_resume_and_nothing_done(tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
+def test_a_standard_report_goes_on_where_it_was_stopped(tmp_path, monkeypatch):
+    out = tmp_path / "r.html"
+    command = ("report", "--standard", "digits-mlp", "--resolution", 3, "--n", 4, "--out", out)
+    stopped = interrupted(monkeypatch, 4, *command)
+    assert stopped.exit_code == 130
+    assert "the same command goes on" in stopped.stderr
+    assert (tmp_path / "r" / "naive.nc").exists()
+    journal = tmp_path / "r" / "aligned.nc.journal"
+    assert journal_header(journal)["recipe"]["strength"] == [k / 10 for k in range(11)]
+    again = interrupted(monkeypatch, 6, *command)
+    assert again.exit_code == 130
+    assert "kept" in again.stdout
+    assert not out.exists()
+    assert len(list((tmp_path / "r").glob("*.nc"))) > 0
+
+
 @pytest.mark.slow
 def test_a_real_interrupt_in_a_real_process(tmp_path):
     out = tmp_path / "x.zarr"
