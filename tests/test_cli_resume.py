@@ -1,6 +1,7 @@
 """Interrupted commands keep what is done, and go on with --resume."""
 
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -79,17 +80,23 @@ def test_nothing_to_resume_and_nothing_done(tmp_path, monkeypatch):
 def test_a_standard_report_goes_on_where_it_was_stopped(tmp_path, monkeypatch):
     out = tmp_path / "r.html"
     command = ("report", "--standard", "digits-mlp", "--resolution", 3, "--n", 4, "--out", out)
-    stopped = interrupted(monkeypatch, 4, *command)
+    stopped = interrupted(monkeypatch, 20, *command)
     assert stopped.exit_code == 130
     assert "the same command goes on" in stopped.stderr
-    assert (tmp_path / "r" / "naive.nc").exists()
-    journal = tmp_path / "r" / "aligned.nc.journal"
-    assert journal_header(journal)["recipe"]["strength"] == [k / 10 for k in range(11)]
-    again = interrupted(monkeypatch, 6, *command)
+    assert "wrote" in stopped.stdout
+    done = {path: path.stat().st_mtime_ns for path in (tmp_path / "r").glob("*.nc")}
+    (journal,) = (tmp_path / "r").glob("*.journal")
+    with sqlite3.connect(journal) as connection:
+        (evaluated,) = connection.execute("SELECT COUNT(*) FROM evaluations").fetchone()
+    again = interrupted(monkeypatch, 0, *command)
     assert again.exit_code == 130
-    assert "kept" in again.stdout
+    assert again.stdout.count("kept") == len(done)
+    assert {path: path.stat().st_mtime_ns for path in done} == done
+    further = interrupted(monkeypatch, 3, *command)
+    assert further.exit_code == 130
+    with sqlite3.connect(journal) as connection:
+        assert connection.execute("SELECT COUNT(*) FROM evaluations").fetchone()[0] == evaluated + 3
     assert not out.exists()
-    assert len(list((tmp_path / "r").glob("*.nc"))) > 0
 
 
 @pytest.mark.slow
