@@ -17,7 +17,7 @@ import modecomb_viz as mc
 from modecomb_viz.alignment import METHODS
 from modecomb_viz.checkpoints import catalogue
 from modecomb_viz.cli import app, main
-from modecomb_viz.sweep import SWEEPS, standard_sweeps
+from modecomb_viz.sweep import SWEEPS, standard, standard_sweeps
 
 
 @pytest.fixture
@@ -133,6 +133,29 @@ def test_report_of_stored_results(run, tmp_path):
     assert "<h1>mine</h1>" in (tmp_path / "r.html").read_text()
 
 
+def test_a_gallery_of_reports(run, tmp_path):
+    for name in ("one", "two"):
+        mc.save_report([synthetic.segment()], tmp_path / f"{name}.html", title=name)
+    code, out, err = run("gallery", tmp_path, "--out", tmp_path / "index.html", "--title", "both")
+    assert (code, out.strip(), err.strip()) == (0, f"wrote {tmp_path / 'index.html'}", "")
+    html = (tmp_path / "index.html").read_text()
+    assert "<h1>both</h1>" in html
+    assert all(f'href="{name}.html"' in html for name in ("one", "two"))
+    (tmp_path / "three.html").write_text("<html>")
+    code, _, err = run("gallery", tmp_path, "--out", tmp_path / "other.html")
+    assert code == 2
+    assert "three.html' is no report of modecomb_viz" in err
+
+
+def test_a_large_report_is_said_to_be_large(run, tmp_path, monkeypatch):
+    monkeypatch.setattr("modecomb_viz.report.SIZE_BUDGET", 1_000_000)
+    path = mc.save(synthetic.segment(), tmp_path / "x.nc")
+    code, _, err = run("report", path, "--out", tmp_path / "r.html")
+    assert code == 0
+    assert err.strip() == "that is more than the 1 MB of a standard report; the page says so"
+    assert "more than the 1 MB of a standard report" in (tmp_path / "r.html").read_text()
+
+
 def test_tables_of_stored_results(run, tmp_path):
     path = mc.save(synthetic.segment(), tmp_path / "x.nc")
     code, out, err = run("table", path, "--out", tmp_path / "x.csv", "--of", "barriers", "--no-units")
@@ -155,8 +178,11 @@ def test_pictures_of_stored_results(run, tmp_path):
 
 
 @pytest.fixture
-def small(run, tmp_path):
-    """A folder of three small networks on digits."""
+def small(run, tmp_path, monkeypatch):
+    """A folder of three small networks on digits; few strengths, laws and granularities."""
+    few = {"STRENGTHS": (0.0, 1.0), "PROBABILITIES": (0.3, 0.5), "GRANULARITIES": ("unit", "weight")}
+    for name, values in few.items():
+        monkeypatch.setattr(standard, f"_{name}", values)
     text = (catalogue()["digits-mlp"] / "recipe.toml").read_text()
     (tmp_path / "recipe.toml").write_text(text.replace("epochs = 60", "epochs = 1").replace("512, 512", "16"))
     assert run("train", tmp_path / "recipe.toml", "--out", tmp_path / "small")[0] == 0

@@ -22,7 +22,15 @@ for _command in (modes.spec, modes.train, modes.align):
     app.command()(_command)
 for _name in SWEEPS:
     app.command(_name)(sweeps.sweep_command(_name))
-for _command in (reports.report, results.table, results.picture, results.show, results.rerun, results.point):
+for _command in (
+    reports.report,
+    reports.gallery,
+    results.table,
+    results.picture,
+    results.show,
+    results.rerun,
+    results.point,
+):
     app.command()(_command)
 for _command in (studies.study, studies.findings):
     app.command()(_command)

@@ -8,7 +8,7 @@ import typer
 from modecomb_viz.cli.options import ROOT, TRUST
 from modecomb_viz.cli.progress import compute, resumable
 
-__all__ = ["report"]
+__all__ = ["gallery", "report"]
 
 
 def report(
@@ -39,7 +39,7 @@ def report(
 
     Example: modecomb report --standard digits-mlp --out report.html
     """
-    from modecomb_viz.report import save_report
+    from modecomb_viz.report import SIZE_BUDGET, save_report
     from modecomb_viz.results import check_path
     from modecomb_viz.results import open as open_result
 
@@ -60,7 +60,10 @@ def report(
         paths = _computed(opened, folder or out.with_suffix(""), resolution=resolution, n=n, **common)
     datasets = [open_result(path) for path in paths]
     save_report(datasets, out, title=title or f"Mode combinability of {opened.name if standard else 'stored results'}")
-    typer.echo(f"wrote {out} ({out.stat().st_size / 1e6:.1f} MB)")
+    size = out.stat().st_size
+    typer.echo(f"wrote {out} ({size / 1e6:.1f} MB)")
+    if size > SIZE_BUDGET:
+        typer.echo(f"that is more than the {SIZE_BUDGET / 1e6:g} MB of a standard report; the page says so", err=True)
 
 
 def _computed(modes, folder: Path, **settings) -> list[Path]:
@@ -76,3 +79,17 @@ def _computed(modes, folder: Path, **settings) -> list[Path]:
     if len(modes.params) < 3:
         typer.echo(f"no transitivity: {modes.name} has {len(modes.params)} networks, it takes three", err=True)
     return [one.path for one in planned]
+
+
+def gallery(
+    reports: Annotated[list[Path], typer.Argument(help="Reports, .html, or folders of them.")],
+    out: Annotated[Path, typer.Option(help="The index to write; ends in .html.")] = Path("index.html"),
+    title: Annotated[str, typer.Option(help="Heading of the index.")] = "Gallery of reports",
+):
+    """Write one HTML page over many reports: their main numbers, a small picture of each, links to them.
+
+    Example: modecomb gallery reports/ --out reports/index.html
+    """
+    from modecomb_viz.report.gallery import save_gallery
+
+    typer.echo(f"wrote {save_gallery(reports, out, title=title)}")

@@ -13,12 +13,23 @@ from pathlib import Path
 
 import xarray as xr
 
+from modecomb_viz.report.gallery import save_gallery
 from modecomb_viz.report.page import PICTURES, render
 from modecomb_viz.report.picture import TABLE_STYLE, Picture, Shown, Table
 from modecomb_viz.report.recipes import file_name
 from modecomb_viz.results import check_path, recipe, save, write_whole
 
-__all__ = ["PICTURES", "SIZE_BUDGET", "TABLE_STYLE", "Picture", "Shown", "Table", "render", "save_report"]
+__all__ = [
+    "PICTURES",
+    "SIZE_BUDGET",
+    "TABLE_STYLE",
+    "Picture",
+    "Shown",
+    "Table",
+    "render",
+    "save_gallery",
+    "save_report",
+]
 
 #: Bytes that a standard report must not exceed; a larger page says so.
 SIZE_BUDGET = 8_000_000
