@@ -11,6 +11,7 @@ import synthetic
 from explained import explains
 
 import modecomb_viz as mc
+from modecomb_viz.figures.looks import CURVES
 from modecomb_viz.report.about import ELEMENT, FORMAT
 from modecomb_viz.report.gallery import read_report
 
@@ -64,7 +65,7 @@ def test_an_index_links_to_reports_beside_and_above_it(reports, tmp_path):
     assert 'href="with%20map%20%26%20more.html"' in html
     assert "First &lt;b&gt;report&lt;/b&gt;" in html
     assert "All &amp; &lt;everything&gt;" in html
-    assert "<polyline" in html
+    assert re.findall(r'<polyline [^>]*stroke="(#\w+)"', html) == [CURVES["aligned"][0], CURVES["naive"][0]]
     assert "<script" not in html
     assert "does not hold" in html
     mc.save_gallery([reports], index)
@@ -104,8 +105,8 @@ FINDING = {"claim": "Combinability", "modes": "m", "verdict": "holds", "numbers"
         (told(picture={"kind": "map", "width": 10**9, "height": 1, "shades": ""}), ["0 shades"]),
         (told(picture={"kind": "map", "width": 2, "height": 2, "shades": "AAAA"}), ["3 shades for 2 × 2"]),
         (told(picture={"kind": "map", "width": 2, "height": 2, "shades": "%"}), ["cannot be decoded"]),
-        (told(picture={"kind": "curves", "curves": [[0, "<b>"]]}), ["a height"]),
-        (told(picture={"kind": "curves", "curves": [[0]]}), ["1 points"]),
+        (told(picture={"kind": "curves", "curves": [{"name": "naive", "heights": [0, "<b>"]}]}), ["a height"]),
+        (told(picture={"kind": "curves", "curves": [{"name": "x", "heights": [0]}]}), ["1 points"]),
     ],
 )
 def test_what_is_no_report_is_named(tmp_path, text, words):

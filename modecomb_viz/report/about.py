@@ -9,6 +9,7 @@ import xarray as xr
 
 from modecomb_viz import __version__
 from modecomb_viz.figures import color_range
+from modecomb_viz.figures.segments import curve_name
 from modecomb_viz.report.claims import Finding
 from modecomb_viz.results import recipe
 
@@ -18,8 +19,8 @@ __all__ = ["ELEMENT", "FORMAT", "about"]
 ELEMENT = "modecomb-report"
 FORMAT = "modecomb report 1"
 
-#: Points per side of a small map, and of a small curve.
-_SIDE, _POINTS = 33, 33
+#: Points per side of a small map and of a small curve, and curves at most.
+_SIDE, _POINTS, _MOST = 33, 33, 8
 
 
 def about(title: str, datasets: Sequence[xr.Dataset], findings: Sequence[Finding], split: str) -> dict[str, Any]:
@@ -43,30 +44,32 @@ def _lowest(dataset: xr.Dataset) -> xr.Dataset:
 
 
 def _map(datasets: Sequence[xr.Dataset], split: str) -> dict[str, Any] | None:
-    """The first map: shades 0 to 254 of its range, from the top, 255 where it is no number."""
+    """The first map: shades 0 to 254 of its range over all strengths, from the top, 255 where it is no number."""
     planes = [dataset for dataset in datasets if recipe(dataset)["sweep"] == "plane"]
     if not planes:
         return None
     units = [dataset for dataset in planes if recipe(dataset)["granularity"] == "unit"]
-    values = _lowest((units or planes)[0]).loss.sel(split=split).transpose("v", "u").values[::-1]
+    plane = (units or planes)[0]
+    low, high = color_range(plane.loss.sel(split=split).values)
+    values = _lowest(plane).loss.sel(split=split).transpose("v", "u").values[::-1]
     rows, columns = (np.linspace(0, size - 1, min(size, _SIDE)).round().astype(int) for size in values.shape)
     values = values[np.ix_(rows, columns)]
-    low, high = color_range(values)
     shades = np.where(np.isfinite(values), np.clip((values - low) / (high - low), 0, 1) * 254, 255)
     data = base64.b64encode(np.nan_to_num(shades, nan=255).round().astype(np.uint8).tobytes()).decode()
     return {"kind": "map", "height": len(rows), "width": len(columns), "shades": data}
 
 
 def _curves(datasets: Sequence[xr.Dataset], split: str) -> dict[str, Any] | None:
-    """The losses along the segments, as shares of the largest."""
+    """The losses along the segments that are numbers, as shares of the largest."""
     segments = [_lowest(dataset) for dataset in datasets if recipe(dataset)["sweep"] == "segment"]
-    curves = [one.loss.sel(split=split).values for one in segments]
-    highest = max([float(np.nanmax(curve, initial=0)) for curve in curves if np.isfinite(curve).all()], default=0.0)
-    if not highest:
+    found = [(curve_name(one), one.loss.sel(split=split).values) for one in segments]
+    curves = [(name, curve) for name, curve in found if np.isfinite(curve).all()]
+    highest = max((float(curve.max()) for _, curve in curves), default=0.0)
+    if highest <= 0:
         return None
+    places = np.linspace(0, 1, _POINTS)
     shown = [
-        np.interp(np.linspace(0, 1, _POINTS), np.linspace(0, 1, len(curve)), curve / highest).round(4).tolist()
-        for curve in curves
-        if np.isfinite(curve).all()
+        {"name": name, "heights": np.interp(places, np.linspace(0, 1, len(curve)), curve / highest).round(4).tolist()}
+        for name, curve in curves[:_MOST]
     ]
-    return {"kind": "curves", "curves": shown[:8]}
+    return {"kind": "curves", "curves": shown}

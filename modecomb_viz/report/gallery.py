@@ -168,7 +168,7 @@ def _picture(told: Any) -> Markup:
     if kind == "map":
         return _map(told)
     if kind == "curves":
-        return _curves([_checked(curve, list, "a curve") for curve in _list(told, "curves")])
+        return _curves([_checked(curve, dict, "a curve") for curve in _list(told, "curves")])
     raise ValueError(f"its picture is {str(kind)[:40]!r}")
 
 
@@ -209,12 +209,13 @@ def _png(width: int, height: int, shades: bytes) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
 
 
-def _curves(curves: list[list[Any]]) -> Markup:
+def _curves(curves: list[dict[str, Any]]) -> Markup:
     """Lines over the width of the picture; heights from 0 to 1."""
     lines = Markup("")
-    for curve, (color, _) in zip(curves, list(CURVES.values()) * _LIST, strict=False):
-        numbers = [float(_checked(y, (int, float), "a height")) for y in curve]
-        if not 2 <= len(numbers) <= _SIDE or not all(map(math.isfinite, numbers)):
+    for curve in curves:
+        color, _ = CURVES.get(_text(curve, "name"), (NAN_COLOR, ""))
+        numbers = [float(_checked(y, (int, float), "a height")) for y in _list(curve, "heights")]
+        if len(numbers) < 2 or not all(map(math.isfinite, numbers)):
             raise ValueError(f"a curve of its picture has {len(numbers)} points, or some that are not finite")
         points = " ".join(
             f"{100 * i / (len(numbers) - 1):.1f},{96 - 92 * min(max(y, 0), 1):.1f}" for i, y in enumerate(numbers)

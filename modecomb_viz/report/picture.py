@@ -106,7 +106,8 @@ class Picture:
     @property
     def granularity(self) -> str:
         """What shares one coefficient in the members, in words."""
-        return " or ".join(dict.fromkeys(recipe(dataset)["granularity"] for dataset in self.kin))
+        *others, last = dict.fromkeys(recipe(dataset)["granularity"] for dataset in self.kin)
+        return f"{', '.join(others)} or {last}" if others else last
 
     @property
     def follows(self) -> bool:

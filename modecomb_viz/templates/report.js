@@ -203,12 +203,8 @@ window.modecomb = (() => {
     window.addEventListener("beforeprint", () => {
       before = decodeURIComponent(location.hash.slice(1)) || "all"
       view("all")
-      for (const details of document.querySelectorAll("details.print:not([open])")) { details.open = details.dataset.shut = true }
     })
-    window.addEventListener("afterprint", () => {
-      view(before)
-      for (const details of document.querySelectorAll("details[data-shut]")) { details.open = false; delete details.dataset.shut }
-    })
+    window.addEventListener("afterprint", () => view(before))
     view(decodeURIComponent(location.hash.slice(1)) || "all")
   }
 
@@ -230,6 +226,7 @@ window.modecomb = (() => {
       }
     }
     await Promise.all(Bokeh.documents.map(idle))
+    document.documentElement.classList.remove("waiting")
     mark("painted")
     await later()
     show()

@@ -183,6 +183,9 @@ def test_a_view_is_chosen_and_all_are_printed(families):
     assert visible() == ["distribution"]
     page.evaluate("window.dispatchEvent(new Event('beforeprint'))")
     assert visible() == list(shown)
+    sizes = page.evaluate(f"() => ({CANVASES.replace('c.toDataURL()', 'c.clientWidth')})()")
+    assert len(sizes) == 3
+    assert min(sizes) > 300, "what was never looked at is printed too"
     page.evaluate("window.dispatchEvent(new Event('afterprint'))")
     assert visible() == ["distribution"]
     page.get_by_role("button", name="All").click()
