@@ -289,7 +289,9 @@ def test_findings_say_what_the_numbers_say():
     families = {one.claim: one for one in findings_of(synthetic.families(), "test")}["Combinability"]
     assert families.verdict == "does not hold"
     assert "The rule holds for 0 of 6 laws" in families.sentence
-    assert "the smallest, 0% (" in families.sentence
+    assert "Of the law with the fewest, 0% (95 % interval" in families.sentence
+    assert families.where == "test data, perturbation strength 0"
+    assert found["Robustness"].where == "test data, perturbation strength 0 to 1"
 
 
 def test_a_page_says_its_size(tmp_path):

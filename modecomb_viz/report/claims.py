@@ -35,6 +35,9 @@ MEANING = {
 }
 
 
+_FIRST = next(iter(MEANING))
+
+
 class Finding(NamedTuple):
     """What was found of a claim, for one mode set.
 
@@ -43,6 +46,7 @@ class Finding(NamedTuple):
         verdict: by the rule; empty where no result is judged by one.
         sentence: with the numbers that it follows from.
         rule: the rule.
+        where: the data and the perturbation strength that the sentence is of.
         numbers: the main ones, by what they are.
     """
 
@@ -51,6 +55,7 @@ class Finding(NamedTuple):
     verdict: str
     sentence: str
     rule: str
+    where: str
     numbers: dict[str, str]
 
 
@@ -71,8 +76,18 @@ def findings_of(datasets: Sequence[xr.Dataset], split: str) -> list[Finding]:
             judgement, sentences, numbers = told(own, split)
             if sentences:
                 rule = RULES[claim] if judgement else ""
-                found.append(Finding(claim, modes, judgement, " ".join(sentences), rule, numbers))
+                where = f"{split} data, perturbation strength {_strength(own, claim)}"
+                found.append(Finding(claim, modes, judgement, " ".join(sentences), rule, where, numbers))
     return found
+
+
+def _strength(datasets: Sequence[xr.Dataset], claim: str) -> str:
+    """The strengths that a claim is judged at."""
+    own = [d for d in datasets if recipe(d)["sweep"] in (CLAIMS[claim], *(["segment"] if claim == _FIRST else []))]
+    strengths = [np.atleast_1d(recipe(dataset)["strength"]).astype(float) for dataset in own]
+    if claim == "Robustness":
+        return f"{min(map(min, strengths)):g} to {max(map(max, strengths)):g}"
+    return " and ".join(dict.fromkeys(f"{values.min():g}" for values in strengths))
 
 
 def _of(datasets: list[xr.Dataset], sweep: str) -> list[xr.Dataset]:
@@ -107,8 +122,8 @@ def _combinability(datasets: list[xr.Dataset], split: str) -> _Found:
     else:
         count = sum(verdict(dataset, split) == "holds" for dataset in draws)
         text = (
-            f"The rule holds for {count} of {len(draws)} laws: of the draws that have {low_loss}, the share is the "
-            f"smallest, {share}, among {which}."
+            f"The rule holds for {count} of {len(draws)} laws. Of the law with the fewest, {share} of {which} have "
+            f"{low_loss}."
         )
     numbers |= {f"draws of low loss{', fewest' * (len(draws) > 1)}": _percent(stats.low_loss_share.item())}
     return _judged(draws, split), [text, *sentences], numbers

@@ -98,13 +98,13 @@ class SamplesPicture(Picture):
     def __init__(self, figure: Figure, datasets: list[xr.Dataset]):
         super().__init__(figure, datasets)
         self._summary = summary(datasets[0])
+        self._spans: dict[tuple[str, str], tuple[float, float]] = {}
 
     def shown(self, choice: Choice) -> Shown:
         """Draws, and how combinable the law is, with intervals over draws and, where there are any, over examples."""
         strength, quantity, split = choice
         (dataset,) = self.datasets
-        here, spans = at(dataset, strength), [axis_span(one, quantity, split) for one in self.kin]
-        span = min(low for low, _ in spans), max(high for _, high in spans)
+        here, span = at(dataset, strength), self._span(quantity, split)
         stats = at(self._summary, strength).sel(split=split)
         low, high = stats.share_interval.values
         text = (
@@ -112,6 +112,13 @@ class SamplesPicture(Picture):
             f"(95 % interval {low:.0%} to {high:.0%}) · worst excess {number(stats.worst_excess.item())} nats"
         )
         return Shown(self.figure.frame(here, quantity=quantity, split=split, within=span), text, _of_law(stats))
+
+    def _span(self, quantity: str, split: str) -> tuple[float, float]:
+        """Positions between which the draws of all members lie; found once."""
+        if (quantity, split) not in self._spans:
+            spans = [axis_span(one, quantity, split) for one in self.kin]
+            self._spans[quantity, split] = min(low for low, _ in spans), max(high for _, high in spans)
+        return self._spans[quantity, split]
 
 
 def _of_law(stats: xr.Dataset) -> Table:

@@ -1,5 +1,6 @@
 """A report opens from a file, without a network, and its slider works."""
 
+import numpy as np
 import pytest
 import synthetic
 
@@ -162,6 +163,29 @@ def test_the_inspector_tells_of_a_point_of_the_map(families):
     box = page.locator("[data-map]").bounding_box()
     page.mouse.click(box["x"] + 0.2 * box["width"], box["y"] + 0.75 * box["height"])
     told.get_by_text("u = 0.25, v = 0").or_(told.get_by_text("u = 0, v = 0")).first.wait_for()
+
+
+def test_the_inspector_of_an_estimate_says_its_errors_and_names_are_text(offline, tmp_path):
+    page, _, complaints = offline
+    plane = synthetic.plane(5).sel(strength=0.0, drop=True)
+    errors = {
+        f"{q}_error": (plane[q].dims, 0.01 * (plane.u.values > 0.5) * np.ones(plane[q].shape)) for q in QUANTITIES
+    }
+    evil = "<img src=x onerror=alert(1)>"
+    marked = plane.assign(errors).assign_coords(mark=["A", "π(B)", evil])
+    page.goto(mc.save_report([marked], tmp_path / "x.html").as_uri())
+    wait_until_painted(page)
+    told = page.locator("#map-inspector")
+    told.get_by_text("u = 0.5, v = 0.5").wait_for()
+    assert "±" not in told.locator("table").inner_text()
+    page.locator("[data-map]").focus()
+    for key in ("ArrowRight", "ArrowRight", "ArrowDown", "ArrowDown"):
+        page.keyboard.press(key)
+    told.get_by_text("u = 1, v = 0", exact=True).wait_for()
+    assert told.locator("td").first.inner_text().endswith(" ± 0.02")
+    told.get_by_text(f"Nearest named point: {evil}").wait_for()
+    assert "--at strength" not in told.inner_text(), "there is one strength"
+    assert complaints == []
 
 
 def test_a_view_is_chosen_and_all_are_printed(families):
