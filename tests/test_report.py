@@ -231,7 +231,7 @@ def test_results_that_differ_in_law_and_granularity_alone_are_one_picture():
     assert draws is draws.members[2], "the law in the middle and units come first"
     axes = axes_of(draws, choices)
     assert [(axis.label, axis.entries) for axis in axes[:2]] == [
-        ("Bernoulli law, p", ("0.1", "0.5", "0.9")), ("one coefficient per", ("unit", "weight")),
+        ("Bernoulli law, p", ("0.1", "0.5", "0.9")), ("granularity", ("unit", "weight")),
     ]  # fmt: skip
     frames = picture_frames(draws, choices)
     assert len(frames) == 6 * 3 * 2 * 2
@@ -239,9 +239,12 @@ def test_results_that_differ_in_law_and_granularity_alone_are_one_picture():
     assert numbers == draws.shown((0.0, "loss", "test")).numbers
     controls = controls_of([plane, draws], choices)
     assert [control.label for control in controls] == [
-        "Perturbation strength", "quantity", "split", "one coefficient per", "Bernoulli law, p",
+        "Perturbation strength", "quantity", "split", "granularity", "Bernoulli law, p",
     ]  # fmt: skip
-    assert sections(render(datasets, "families")) == [("map", "Loss map"), ("distribution", "Distribution over draws")]
+    html = render(datasets, "families")
+    assert sections(html) == [("map", "Loss map"), ("distribution", "Distribution over draws")]
+    assert "Moves with: perturbation strength, granularity." in html
+    assert "Moves with: perturbation strength, Bernoulli law, granularity." in html
 
 
 def test_results_that_fill_no_grid_are_told_apart():
@@ -292,6 +295,19 @@ def test_findings_say_what_the_numbers_say():
     assert "Of the law with the fewest, 0% (95 % interval" in families.sentence
     assert families.where == "test data, perturbation strength 0"
     assert found["Robustness"].where == "test data, perturbation strength 0 to 1"
+
+
+def test_findings_of_what_is_no_number_say_so():
+    lost = [
+        dataset.assign(loss=dataset.loss * math.nan) for dataset in (synthetic.transitivity(), *synthetic.everything())
+    ]
+    similarity = synthetic.similarity()
+    gone = {name: similarity[name] * math.nan for name in ("accuracy", "disagreement")}
+    findings = findings_of([*lost, similarity.assign(gone)], "test")
+    assert [one.verdict for one in findings] == ["does not hold"] * 4
+    for one in findings:
+        assert not re.search(r"\bnan\b", one.sentence)
+        assert "not a number" in f"{one.sentence} {one.numbers}", one
 
 
 def test_a_page_says_its_size(tmp_path):

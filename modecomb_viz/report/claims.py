@@ -102,8 +102,8 @@ def _judged(datasets: list[xr.Dataset], split: str) -> str:
     return verdict_of_all([verdict(dataset, split) for dataset in datasets])
 
 
-def _percent(share: float) -> str:
-    return "not a number" if np.isnan(share) else f"{share:.0%}"
+def _percent(share: float, digits: int = 0) -> str:
+    return "not a number" if np.isnan(share) else f"{share:.{digits}%}"
 
 
 def _combinability(datasets: list[xr.Dataset], split: str) -> _Found:
@@ -193,13 +193,16 @@ def _non_vacuity(datasets: list[xr.Dataset], split: str) -> _Found:
     parents = stats[0].parents_disagreement.item()
     texts, values = [], []
     for dataset, found in zip(results, stats, strict=True):
-        accuracy = dataset.accuracy.sel(split=split, model=dataset.model.values[is_draw(dataset)]).mean().item()
+        accuracy = (
+            dataset.accuracy.sel(split=split, model=dataset.model.values[is_draw(dataset)]).mean(skipna=False).item()
+        )
         value = spread(found.diversity.item(), *found.diversity_interval.values)
         per = f" per {recipe(dataset)['granularity']}"
-        texts.append(f"{found.nearest_disagreement.item():.1%}{per} (accuracy {accuracy:.3f}, diversity {value})")
+        nearest = _percent(found.nearest_disagreement.item(), 1)
+        texts.append(f"{nearest}{per} (accuracy {number(accuracy)}, diversity {value})")
         values.append(found.diversity.item())
     text = (
-        f"On {split} examples A and B disagree by {parents:.1%}; draws disagree with their nearer parent by "
+        f"On {split} examples A and B disagree by {_percent(parents, 1)}; draws disagree with their nearer parent by "
         f"{'; '.join(texts)}."
     )
     shown = number(min(values)) + (f" to {number(max(values))}" if len(values) > 1 else "")

@@ -11,7 +11,17 @@ from modecomb_viz.figures import Frame
 from modecomb_viz.report.picture import Choice, Picture
 from modecomb_viz.results import recipe
 
-__all__ = ["Choices", "Control", "axes_of", "choices_of", "controls_of", "make_widgets", "picture_frames", "start_of"]
+__all__ = [
+    "Choices",
+    "Control",
+    "axes_of",
+    "choices_of",
+    "controls_of",
+    "make_widgets",
+    "moved_by",
+    "picture_frames",
+    "start_of",
+]
 
 #: The strengths, quantities and splits that the controls offer.
 Choices = tuple[list[float], list[str], list[str]]
@@ -91,9 +101,16 @@ def axes_of(picture: Picture, choices: Choices) -> list[Control]:
     if laws := picture.family.laws:
         axes.append(Control(*_law_words(recipe(picture.datasets[0])["distribution"], laws), law, slides=True))
     if picture.family.granularities:
-        axes.append(Control("one coefficient per", picture.family.granularities, granularity))
+        axes.append(Control("granularity", picture.family.granularities, granularity))
     strength, *others = _common(choices)
     return [*axes, *([strength] if picture.follows else []), *others]
+
+
+def moved_by(picture: Picture) -> str:
+    """What moves a picture beside quantity and split, in words."""
+    law = f"{recipe(picture.datasets[0])['distribution'].capitalize()} law" if picture.family.laws else ""
+    moves = {_STRENGTH.lower(): picture.follows, law: bool(law), "granularity": bool(picture.family.granularities)}
+    return ", ".join(name for name, moved in moves.items() if moved)
 
 
 def _law_words(distribution: str, laws: Sequence[dict[str, float]]) -> tuple[str, tuple[str, ...]]:

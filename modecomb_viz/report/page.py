@@ -38,6 +38,7 @@ from modecomb_viz.report.controls import (
     choices_of,
     controls_of,
     make_widgets,
+    moved_by,
     picture_frames,
     start_of,
 )
@@ -249,6 +250,7 @@ def _sections(
             "heading": f"{picture.heading}: {apart}" if apart else picture.heading,
             "sentence": picture.sentence,
             "note": _note(picture) if slides else "",
+            "moves": moved_by(picture),
             "wide": picture.wide,
             "panel": picture.panel,
             "panels": [div for key, div in divs[i].items() if key.startswith("panel.")],

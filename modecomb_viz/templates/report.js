@@ -223,6 +223,7 @@ window.modecomb = (() => {
       if (script === given[1]) {
         await Promise.all(Bokeh.documents.map(idle))
         mark("opened")
+        show()
       }
     }
     await Promise.all(Bokeh.documents.map(idle))

@@ -168,9 +168,8 @@ def test_the_inspector_tells_of_a_point_of_the_map(families):
 def test_the_inspector_of_an_estimate_says_its_errors_and_names_are_text(offline, tmp_path):
     page, _, complaints = offline
     plane = synthetic.plane(5).sel(strength=0.0, drop=True)
-    errors = {
-        f"{q}_error": (plane[q].dims, 0.01 * (plane.u.values > 0.5) * np.ones(plane[q].shape)) for q in QUANTITIES
-    }
+    error = plane.loss.dims, 0.01 * (plane.u.values > 0.5) * np.ones(plane.loss.shape)
+    errors = {"loss_error": error, "accuracy_error": error}
     evil = "<img src=x onerror=alert(1)>"
     marked = plane.assign(errors).assign_coords(mark=["A", "π(B)", evil])
     page.goto(mc.save_report([marked], tmp_path / "x.html").as_uri())
