@@ -68,7 +68,7 @@ _PUBLIC = {
         "plot_similarity",
         "plot_transitivity",
     ],
-    "report": ["save_report"],
+    "report": ["save_gallery", "save_report"],
     "export.tables": ["save_table", "table", "tables"],
     "export.pictures": ["save_picture"],
     "explorer": ["Explorer"],

@@ -13,21 +13,19 @@ import xarray as xr
 from modecomb_viz.export.pictures import save_picture
 from modecomb_viz.figures.perturbation import all_groups
 from modecomb_viz.results import check_path, recipe, write_whole
-from modecomb_viz.statistics import barriers, diversity, is_draw, route_kind, summary, tolerance, transitivity
+from modecomb_viz.statistics import (
+    RULES,
+    barriers,
+    diversity,
+    is_draw,
+    route_kind,
+    summary,
+    tolerance,
+    transitivity,
+    verdict,
+)
 
 __all__ = ["RULES", "write_findings"]
-
-#: When a claim is said to hold, and to hold in part; otherwise it does not.
-RULES = {
-    "Combinability": "holds: the 95 % interval of the share of draws of low loss (excess at most 0.1 nat) lies above"
-    " ¾; in part: the share is above ½.",
-    "Transitivity": "holds: through a third network at least 90 % of what alignment gains is kept (naive less "
-    "direct barrier); in part: at least half.",
-    "Robustness": "holds: the barrier passes 0.1 nat no earlier than when a fifth of the units is moved, by the "
-    "lower end of the interval, which needs four repeats or more; in part: when a tenth is moved.",
-    "Non-vacuity": "holds: draws disagree with their nearer parent at least half as often as the parents with each"
-    " other, by the lower end of the interval; in part: a quarter.",
-}
 
 _INTRODUCTIONS = {
     "Combinability": "Broad regions of the hypercube and its vicinity have a low loss. Excess loss is L − max(L_A, "
@@ -75,10 +73,6 @@ def _interval(bounds: xr.DataArray) -> str:
     return f"{_number(low)} … {_number(high)}"
 
 
-def _judged(holds: bool, in_part: bool) -> str:
-    return "holds" if holds else "in part" if in_part else "does not hold"
-
-
 def _law(settings: dict) -> str:
     values = ", ".join(f"{name} = {value:g}" for name, value in settings["parameters"].items())
     return f"{settings['distribution']} ({values}), one per {settings['granularity']}"
@@ -96,7 +90,7 @@ def _samples_row(dataset: xr.Dataset) -> _Row:
         _number(found.worst_excess.item()),
         f"{share:.0%} ({interval.values[0]:.0%} … {interval.values[1]:.0%})",
     )
-    return _Row(cells, _judged(bool(interval.values[0] > 0.75), share > 0.5))
+    return _Row(cells, verdict(dataset))
 
 
 def _segment_row(dataset: xr.Dataset) -> _Row:
@@ -126,15 +120,13 @@ def _transitivity_row(dataset: xr.Dataset) -> _Row:
     third = dataset.cycle_error.sel(route=[r for r in dataset.route.values if route_kind(str(r)) == "through"])
     shown = "–" if np.isnan(kept) else f"{kept:.0%}"
     cells = (*spans, _number(cost), shown, f"{third.mean().item():.0%}")
-    return _Row(cells, _judged(kept >= 0.9, kept >= 0.5))
+    return _Row(cells, verdict(dataset))
 
 
 def _perturbation_row(dataset: xr.Dataset) -> _Row:
     dataset = all_groups(dataset).sortby("strength")
     found = tolerance(dataset).isel(split=0)
     strength, interval, moved = found.tolerated_strength.item(), found.tolerated_interval, found.tolerated_churn.item()
-    low, strengths = float(interval.values[0]), dataset.strength.values
-    share = np.nan if np.isnan(low) else float(np.interp(low, strengths, dataset.churn.mean("repeat").values))
     last = found.barrier_at.mean("repeat").values
     cells = (
         f"{recipe(dataset)['perturbation']}, {dataset.sizes['repeat']} repeats",
@@ -144,7 +136,7 @@ def _perturbation_row(dataset: xr.Dataset) -> _Row:
         "–" if np.isnan(moved) else f"{moved:.0%}",
         _number(last[-1]),
     )
-    return _Row(cells, _judged(bool(last[0] <= 0.1) and share >= 0.2, bool(last[0] <= 0.1) and share >= 0.1))
+    return _Row(cells, verdict(dataset))
 
 
 def _similarity_row(dataset: xr.Dataset) -> _Row:
@@ -163,8 +155,7 @@ def _similarity_row(dataset: xr.Dataset) -> _Row:
         f"{distance:.2f}",
         f"{one:.3f} → {together:.3f}; {of_both:.3f}",
     )
-    low = float(found.diversity_interval.values[0])
-    return _Row(cells, _judged(0.5 <= low < np.inf, 0.25 <= low < np.inf))
+    return _Row(cells, verdict(dataset))
 
 
 _CLAIMS = {

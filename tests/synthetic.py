@@ -63,7 +63,9 @@ def plane(resolution=17):
     )
     ends = {"low": 0.0, "high": 1.0, "units": "coefficient"}
     axes = {"u": {"long_name": "u: where z = 1", **ends}, "v": {"long_name": "v: where z = 0", **ends}}
-    return _finish(dataset, "plane", axes, plane="split", resolution=resolution, margin=0.0)
+    law = {"distribution": "bernoulli", "parameters": {"p": 0.5}, "granularity": "unit", "seed": 0, "n": 64}
+    settings = {"plane": "split", "resolution": resolution, "margin": 0.0, "z": "draw", "coordinates": "affine", **law}
+    return _finish(dataset, "plane", axes, **settings)
 
 
 def _references():
@@ -82,6 +84,23 @@ def samples(n=40):
         {"strength": STRENGTHS, "split": SPLITS, "sample": np.arange(n), "reference": REFERENCES},
     )
     return _finish(dataset, "samples", distribution="bernoulli", parameters={"p": 0.5}, granularity="unit", n=n)
+
+
+def retold(dataset, **settings):
+    """The result as if it came from another recipe."""
+    return dataset.assign_attrs(recipe=json.dumps(json.loads(dataset.attrs["recipe"]) | settings))
+
+
+def families():
+    """Draws by p and granularity, a plane by granularity: a loss higher by p, and by ten with weights."""
+    raised = {"unit": 0.0, "weight": 10.0}
+    draws = [
+        retold(samples(8).assign(loss=samples(8).loss + p + more), parameters={"p": p}, granularity=granularity)
+        for granularity, more in raised.items()
+        for p in (0.9, 0.1, 0.5)
+    ]
+    maps = [retold(plane(5).assign(loss=plane(5).loss + more), granularity=name) for name, more in raised.items()]
+    return [*draws, *maps]
 
 
 def perturbation_of_draws(draws=4, repeats=3):

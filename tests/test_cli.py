@@ -17,7 +17,7 @@ import modecomb_viz as mc
 from modecomb_viz.alignment import METHODS
 from modecomb_viz.checkpoints import catalogue
 from modecomb_viz.cli import app, main
-from modecomb_viz.sweep import SWEEPS
+from modecomb_viz.sweep import SWEEPS, standard, standard_sweeps
 
 
 @pytest.fixture
@@ -129,8 +129,31 @@ def test_report_of_stored_results(run, tmp_path):
     paths = [mc.save(dataset, tmp_path / f"{i}.nc") for i, dataset in enumerate(synthetic.everything())]
     code, out, _ = run("report", *paths, "--out", tmp_path / "r.html", "--title", "mine")
     assert code == 0
-    assert "MiB" in out
+    assert " MB" in out
     assert "<h1>mine</h1>" in (tmp_path / "r.html").read_text()
+
+
+def test_a_gallery_of_reports(run, tmp_path):
+    for name in ("one", "two"):
+        mc.save_report([synthetic.segment()], tmp_path / f"{name}.html", title=name)
+    code, out, err = run("gallery", tmp_path, "--out", tmp_path / "index.html", "--title", "both")
+    assert (code, out.strip(), err.strip()) == (0, f"wrote {tmp_path / 'index.html'}", "")
+    html = (tmp_path / "index.html").read_text()
+    assert "<h1>both</h1>" in html
+    assert all(f'href="{name}.html"' in html for name in ("one", "two"))
+    (tmp_path / "three.html").write_text("<html>")
+    code, _, err = run("gallery", tmp_path, "--out", tmp_path / "other.html")
+    assert code == 2
+    assert "three.html' is no report of modecomb_viz" in err
+
+
+def test_a_large_report_is_said_to_be_large(run, tmp_path, monkeypatch):
+    monkeypatch.setattr("modecomb_viz.report.SIZE_BUDGET", 1_000_000)
+    path = mc.save(synthetic.segment(), tmp_path / "x.nc")
+    code, _, err = run("report", path, "--out", tmp_path / "r.html")
+    assert code == 0
+    assert err.strip() == "that is more than the 1 MB of a standard report; the page says so"
+    assert "more than the 1 MB of a standard report" in (tmp_path / "r.html").read_text()
 
 
 def test_tables_of_stored_results(run, tmp_path):
@@ -154,12 +177,47 @@ def test_pictures_of_stored_results(run, tmp_path):
     assert "draws of low train loss [fraction]" in text
 
 
-def test_standard_report(run, tmp_path):
-    code, _, err = run("report", "--standard", "digits-mlp", "--resolution", "5", "--out", tmp_path / "r.html")
+@pytest.fixture
+def small(run, tmp_path, monkeypatch):
+    """A folder of three small networks on digits; few strengths, laws and granularities."""
+    few = {"STRENGTHS": (0.0, 1.0), "PROBABILITIES": (0.3, 0.5), "GRANULARITIES": ("unit", "weight")}
+    for name, values in few.items():
+        monkeypatch.setattr(standard, f"_{name}", values)
+    text = (catalogue()["digits-mlp"] / "recipe.toml").read_text()
+    (tmp_path / "recipe.toml").write_text(text.replace("epochs = 60", "epochs = 1").replace("512, 512", "16"))
+    assert run("train", tmp_path / "recipe.toml", "--out", tmp_path / "small")[0] == 0
+    return tmp_path / "small"
+
+
+def test_a_standard_report_is_computed_once(run, small, tmp_path):
+    out = tmp_path / "page" / "r.html"
+    arguments = ["report", "--standard", small, "--resolution", "5", "-n", "8", "--out", out]
+    code, told, err = run(*arguments)
     assert (code, err.strip()) == (0, "")
-    html = (tmp_path / "r.html").read_text()
-    assert all(f'<section id="{name}">' in html for name in ("map", "segment", "distribution", "perturbation"))
-    assert len(html) <= 5 * 2**20
+    names = [path.stem for path in (tmp_path / "page" / "r").glob("*")]
+    assert sorted(names) == sorted(standard_sweeps(3))
+    assert told.count("wrote ") == len(names) + 1
+    html = out.read_text()
+    sections = ("map", "segment", "distribution", "laws", "layers", "points", "perturbation", "transitivity")
+    assert all(f'<section id="{name}"' in html for name in (*sections, "similarity"))
+    code, told, _ = run(*arguments)
+    assert code == 0
+    assert told.count("kept ") == len(names)
+    code, _, err = run("report", "--standard", small, "--resolution", "7", "-n", "8", "--out", out)
+    assert code == 2
+    assert "holds another result (resolution: 5 there, 7 here)" in err
+
+
+def test_a_standard_report_of_two_networks_says_what_it_leaves_out(run, small, tmp_path):
+    recipe = small / "recipe.toml"
+    recipe.write_text("".join(line for line in recipe.read_text().splitlines(True) if not line.startswith("C = ")))
+    (small / "C.safetensors").unlink()
+    arguments = ["--resolution", "3", "-n", "4", "--splits", "train", "--folder", tmp_path / "results"]
+    code, _, err = run("report", "--standard", small, *arguments, "--out", tmp_path / "r.html")
+    assert code == 0
+    assert err.strip() == "no transitivity: small has 2 networks, it takes three"
+    assert not (tmp_path / "results" / "transitivity.nc").exists()
+    assert mc.recipe(mc.open(tmp_path / "results" / "naive.nc"))["splits"] == ["train"]
 
 
 def test_bench_measures_what_it_is_asked_for(run, tmp_path):

@@ -1,6 +1,7 @@
 """Interrupted commands keep what is done, and go on with --resume."""
 
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -74,6 +75,28 @@ def test_nothing_to_resume_and_nothing_done(tmp_path, monkeypatch):
     stopped = interrupted(monkeypatch, 0, "segment", "--modes", "digits-mlp", "--out", out)
     assert "stopped before anything was evaluated" in stopped.stderr
     assert not list(tmp_path.iterdir())
+
+
+def test_a_standard_report_goes_on_where_it_was_stopped(tmp_path, monkeypatch):
+    out = tmp_path / "r.html"
+    command = ("report", "--standard", "digits-mlp", "--resolution", 3, "--n", 4, "--out", out)
+    stopped = interrupted(monkeypatch, 20, *command)
+    assert stopped.exit_code == 130
+    assert "the same command goes on" in stopped.stderr
+    assert "wrote" in stopped.stdout
+    done = {path: path.stat().st_mtime_ns for path in (tmp_path / "r").glob("*.nc")}
+    (journal,) = (tmp_path / "r").glob("*.journal")
+    with sqlite3.connect(journal) as connection:
+        (evaluated,) = connection.execute("SELECT COUNT(*) FROM evaluations").fetchone()
+    again = interrupted(monkeypatch, 0, *command)
+    assert again.exit_code == 130
+    assert again.stdout.count("kept") == len(done)
+    assert {path: path.stat().st_mtime_ns for path in done} == done
+    further = interrupted(monkeypatch, 3, *command)
+    assert further.exit_code == 130
+    with sqlite3.connect(journal) as connection:
+        assert connection.execute("SELECT COUNT(*) FROM evaluations").fetchone()[0] == evaluated + 3
+    assert not out.exists()
 
 
 @pytest.mark.slow

@@ -1,6 +1,8 @@
 """The report: whole, escaped, small, and rendered without Panel."""
 
+import base64
 import json
+import math
 import re
 import shlex
 import subprocess
@@ -13,12 +15,14 @@ import synthetic
 import xarray as xr
 from bokeh.models import Range1d
 from explained import explains
-from synthetic import at
+from synthetic import at, retold
 
 import modecomb_viz as mc
 from modecomb_viz.cli import app
 from modecomb_viz.report import SIZE_BUDGET, render
-from modecomb_viz.report.controls import choices_of, picture_frames
+from modecomb_viz.report.claims import findings_of
+from modecomb_viz.report.controls import axes_of, choices_of, controls_of, picture_frames, start_of
+from modecomb_viz.report.frames import Pool
 from modecomb_viz.report.page import PICTURES, pictures_of
 from modecomb_viz.report.picture import Table
 from modecomb_viz.report.points import curves_of
@@ -28,12 +32,7 @@ from modecomb_viz.sweep import last_dataset, make_sweep
 
 def sections(html):
     """Names and headings of the sections of a page."""
-    return re.findall(r'<section id="([\w-]+)"[^>]*>\s*<h2>(.*?)</h2>', html)
-
-
-def retold(dataset, **settings):
-    """The dataset as if it came from another recipe."""
-    return dataset.assign_attrs(recipe=json.dumps(mc.recipe(dataset) | settings))
+    return re.findall(r'<section id="([\w-]+)"[^>]*>\s*<h3>(.*?)</h3>', html)
 
 
 @pytest.fixture(scope="module")
@@ -43,13 +42,13 @@ def html(tmp_path_factory):
 
 
 def test_pictures_of_all_sweeps_and_their_recipes_are_there(html):
-    names = ["map", "segment", "distribution", "perturbation", "laws", "layers", "transitivity", "similarity"]
-    names += ["points", "search", "cut", "inspection"]
+    names = ["map", "segment", "distribution", "laws", "layers", "points", "search", "cut", "inspection"]
+    names += ["transitivity", "perturbation", "similarity"]
     assert [name for name, _ in sections(html)] == names
     assert html.count("<summary>Recipe of") == 13
     assert html.count("<summary>Table of the numbers") == 9
-    assert html.count('<p class="sentence">') == 12
-    assert html.count("the slider does not move it") == 2
+    assert html.count('<p class="sentence">') == 13, "one more of the inspector"
+    assert html.count("its slider does not move it") == 2
     for sweep in PICTURES:
         assert f"mc.sweep_{sweep}(" in html
     assert "mc.open_modes(&#39;synthetic &lt;i&gt;&#39;)" in html
@@ -62,11 +61,10 @@ def test_every_picture_says_numbers_and_has_a_frame_for_every_choice():
     said = {}
     for picture in pictures_of(datasets):
         frames = picture_frames(picture, choices)
-        assert len(frames) == 12
-        assert len({id(frame) for frame in frames}) == (12 if picture.follows else 4)
+        assert len(frames) == (12 if picture.follows else 4)
         assert len({tuple((p.model.id, p.name) for p in frame.properties) for frame in frames}) == 1
         texts = [p.value for frame in frames for p in frame.properties if p.model is picture.numbers]
-        assert len(texts) == 12
+        assert len(texts) == len(frames)
         said[picture.name] = texts[0]
         for frame in frames:
             picture.figure.apply(frame)
@@ -217,6 +215,106 @@ def test_results_of_one_sweep_are_all_drawn_and_told_apart():
         "Which layers matter: another set",
     ]
     assert "Recipe of layers: another set" in html
+
+
+def test_results_that_differ_in_law_and_granularity_alone_are_one_picture():
+    datasets = synthetic.families()
+    choices = choices_of(datasets)
+    plane, draws = pictures_of(datasets)
+    assert [(len(p.members), p.family.laws, p.family.granularities) for p in (plane, draws)] == [
+        (2, (), ("unit", "weight")), (6, ({"p": 0.1}, {"p": 0.5}, {"p": 0.9}), ("unit", "weight")),
+    ]  # fmt: skip
+    settings = [mc.recipe(member.datasets[0]) for member in draws.members]
+    assert [(one["parameters"]["p"], one["granularity"]) for one in settings] == [
+        (0.1, "unit"), (0.1, "weight"), (0.5, "unit"), (0.5, "weight"), (0.9, "unit"), (0.9, "weight"),
+    ]  # fmt: skip
+    assert draws is draws.members[2], "the law in the middle and units come first"
+    axes = axes_of(draws, choices)
+    assert [(axis.label, axis.entries) for axis in axes[:2]] == [
+        ("Bernoulli law, p", ("0.1", "0.5", "0.9")), ("granularity", ("unit", "weight")),
+    ]  # fmt: skip
+    frames = picture_frames(draws, choices)
+    assert len(frames) == 6 * 3 * 2 * 2
+    (numbers,) = (p.value for p in frames[start_of(axes)].properties if p.model is draws.numbers)
+    assert numbers == draws.shown((0.0, "loss", "test")).numbers
+    controls = controls_of([plane, draws], choices)
+    assert [control.label for control in controls] == [
+        "Perturbation strength", "quantity", "split", "granularity", "Bernoulli law, p",
+    ]  # fmt: skip
+    html = render(datasets, "families")
+    assert sections(html) == [("map", "Loss map"), ("distribution", "Distribution over draws")]
+    assert "Moves with: perturbation strength, granularity." in html
+    assert "Moves with: perturbation strength, Bernoulli law, granularity." in html
+
+
+def test_results_that_fill_no_grid_are_told_apart():
+    draws = synthetic.families()[:6]
+    of_units, one_of_weights = draws[:3], draws[3]
+    pictures = list(pictures_of([*of_units, one_of_weights]))
+    assert [len(picture.members) for picture in pictures] == [3, 1]
+    assert [heading for _, heading in sections(render([*of_units, one_of_weights], "x"))] == [
+        "Distribution over draws: granularity unit", "Distribution over draws: granularity weight",
+    ]  # fmt: skip
+    assert [len(picture.members) for picture in pictures_of([of_units[0], of_units[0]])] == [1, 1]
+    other = of_units[1].assign_attrs(modes_hash='{"A": "other"}')
+    assert [len(picture.members) for picture in pictures_of([of_units[0], other])] == [1, 1]
+
+
+def test_the_pool_holds_a_value_once_and_loses_none():
+    pool, model = Pool(), Range1d()
+    values = [1.5, "a</script>", [1.5, math.nan], {0.5: "x"}, np.float32([1, 2]), np.zeros((2, 3)), model, math.inf]
+    places = [pool.place(value) for value in [*values, *values]]
+    assert places == [*range(len(values))] * 2
+    assert pool.models == {model.id: model}
+    told = json.loads(pool.text())
+    assert told[:4] == [1.5, "a</script>", [1.5, {"$number": "NaN"}], {"$map": [[0.5, "x"]]}]
+    assert told[6:] == [{"$model": model.id}, {"$number": "Infinity"}]
+    assert np.frombuffer(base64.b64decode(told[4]["data"]), "<f4").tolist() == [1, 2]
+    assert "</script>" not in pool.text()
+
+
+def test_findings_say_what_the_numbers_say():
+    found = {one.claim: one for one in findings_of(synthetic.all_sweeps(), "test")}
+    assert list(found) == ["Combinability", "Transitivity", "Robustness", "Non-vacuity"]
+    assert {claim: one.verdict for claim, one in found.items()} == {
+        "Combinability": "holds", "Transitivity": "holds", "Robustness": "does not hold", "Non-vacuity": "holds",
+    }  # fmt: skip
+    low = mc.summary(at(synthetic.samples())).low_loss_share.sel(split="test").item()
+    assert f"{low:.0%} (95 % interval" in found["Combinability"].sentence
+    assert found["Combinability"].numbers["naive barrier"] == "1 nats"
+    assert found["Transitivity"].numbers == {"gain kept through a third": "97%"}
+    assert "a diversity" not in found["Non-vacuity"].sentence
+    of_train = {one.claim: one for one in findings_of(synthetic.all_sweeps(), "train")}
+    assert "a train loss within" in of_train["Combinability"].sentence
+    (segments,) = findings_of([synthetic.segment("identity")], "test")
+    assert (segments.verdict, segments.rule) == ("", "")
+    assert segments.sentence == "The naive barrier D2 from A to B is 1 nats."
+    families = {one.claim: one for one in findings_of(synthetic.families(), "test")}["Combinability"]
+    assert families.verdict == "does not hold"
+    assert "The rule holds for 0 of 6 laws" in families.sentence
+    assert "Of the law with the fewest, 0% (95 % interval" in families.sentence
+    assert families.where == "test data, perturbation strength 0"
+    assert found["Robustness"].where == "test data, perturbation strength 0 to 1"
+
+
+def test_findings_of_what_is_no_number_say_so():
+    lost = [
+        dataset.assign(loss=dataset.loss * math.nan) for dataset in (synthetic.transitivity(), *synthetic.everything())
+    ]
+    similarity = synthetic.similarity()
+    gone = {name: similarity[name] * math.nan for name in ("accuracy", "disagreement")}
+    findings = findings_of([*lost, similarity.assign(gone)], "test")
+    assert [one.verdict for one in findings] == ["does not hold"] * 4
+    for one in findings:
+        assert not re.search(r"\bnan\b", one.sentence)
+        assert "not a number" in f"{one.sentence} {one.numbers}", one
+
+
+def test_a_page_says_its_size(tmp_path):
+    small = render([synthetic.segment()], "x", 10**8)
+    large = render([synthetic.segment()], "x", 1000)
+    assert re.search(r"It has \d\.\d MB\.</footer>", small)
+    assert re.search(r"It has \d\.\d MB, more than the 0\.001 MB of a standard report: fewer", large)
 
 
 def test_what_tells_results_apart():

@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from modecomb_viz.cli import bench, modes, results, studies, sweeps
+from modecomb_viz.cli import bench, modes, reports, results, studies, sweeps
 from modecomb_viz.sweep import SWEEPS
 
 __all__ = ["app", "main"]
@@ -22,7 +22,15 @@ for _command in (modes.spec, modes.train, modes.align):
     app.command()(_command)
 for _name in SWEEPS:
     app.command(_name)(sweeps.sweep_command(_name))
-for _command in (results.report, results.table, results.picture, results.show, results.rerun, results.point):
+for _command in (
+    reports.report,
+    reports.gallery,
+    results.table,
+    results.picture,
+    results.show,
+    results.rerun,
+    results.point,
+):
     app.command()(_command)
 for _command in (studies.study, studies.findings):
     app.command()(_command)

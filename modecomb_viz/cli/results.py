@@ -1,4 +1,4 @@
-"""The commands on stored results: report, table, picture, show, compute again, export a point."""
+"""The commands on stored results: table, picture, show, compute again, export a point."""
 
 from pathlib import Path
 from typing import Annotated
@@ -6,48 +6,11 @@ from typing import Annotated
 import typer
 
 from modecomb_viz.cli.options import ROOT, TRUST
-from modecomb_viz.cli.progress import run, run_steps
+from modecomb_viz.cli.progress import run_steps
 
-__all__ = ["picture", "point", "report", "rerun", "show", "table"]
+__all__ = ["picture", "point", "rerun", "show", "table"]
 
-_OUT_REPORT = typer.Option(help="The page to write; ends in .html.")
 _RESULT = typer.Argument(help="Result of a sweep, .nc.")
-
-
-def report(
-    results: Annotated[list[Path] | None, typer.Argument(help="Results of sweeps, .nc.")] = None,
-    out: Annotated[Path, _OUT_REPORT] = Path("report.html"),
-    standard: Annotated[
-        str | None, typer.Option(help="Compute all that a standard report of these modes needs.")
-    ] = None,
-    splits: Annotated[list[str], typer.Option(help="For --standard: test, train or both.")] = ["test"],  # noqa: B006
-    resolution: Annotated[int, typer.Option(help="For --standard: points per side of the map.")] = 33,
-    title: Annotated[str | None, typer.Option(help="Heading of the page.")] = None,
-    root: Annotated[Path | None, ROOT] = None,
-    trust_code: Annotated[bool, TRUST] = False,
-):
-    """Write one HTML page that opens without a network and keeps its sliders.
-
-    Example: modecomb report --standard digits-mlp --out report.html
-    """
-    from modecomb_viz.report import save_report
-    from modecomb_viz.results import check_path
-    from modecomb_viz.results import open as open_result
-
-    check_path(out, ".html")
-    if bool(results) == bool(standard):
-        raise ValueError(
-            "give either results to show, or --standard with a mode set to compute; not both, not neither."
-        )
-    datasets = [open_result(path) for path in results or []]
-    if standard:
-        from modecomb_viz.checkpoints import open_modes
-        from modecomb_viz.sweep import standard_sweeps
-
-        opened = open_modes(standard, root, trust_code=trust_code or None)
-        datasets = [run(sweep, opened) for sweep in standard_sweeps(splits, resolution)]
-    save_report(datasets, out, title=title or f"Mode combinability of {standard or 'stored results'}")
-    typer.echo(f"wrote {out} ({out.stat().st_size / 2**20:.1f} MiB)")
 
 
 def table(

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from modecomb_viz.cli.options import ROOT
-from modecomb_viz.cli.progress import bar
+from modecomb_viz.cli.progress import bar, compute, resumable
 
 __all__ = ["findings", "study"]
 
@@ -23,27 +23,18 @@ def study(
 
     Example: modecomb study docs/findings/study.toml --out results
     """
-    from modecomb_viz.executor import Progress as Points
-    from modecomb_viz.study import read_study, run_planned
+    from modecomb_viz.study import read_study
 
     read = read_study(path, out or path.parent / "results")
     opened = {}
-    try:
+    with resumable():
         for planned in read.planned:
             if planned.modes not in opened:
                 with bar(f"train {planned.modes}") as report:
                     opened[planned.modes] = read.open_modes(
                         planned.modes, root, lambda _, done, of, report=report: report(done, of)
                     )
-            there = planned.path.exists()
-            with bar(f"{planned.modes} {planned.name}") as report:
-                for step in run_planned(planned, opened[planned.modes]):
-                    if isinstance(step, Points):
-                        report(step.done, step.total)
-            typer.echo(f"{'kept' if there else 'wrote'} {planned.path}")
-    except KeyboardInterrupt:
-        typer.echo("stopped; what is done is kept, and the same command goes on", err=True)
-        raise typer.Exit(130) from None
+            compute(planned, opened[planned.modes])
 
 
 def findings(

@@ -161,6 +161,7 @@ class _Rows(Figure):
             "rows": ColumnDataSource({name: [] for name in _ROWS}),
             "lost": ColumnDataSource({"zero": [], "y": [], "layer": []}),
         }
+        self._slopes.xaxis.ticker.desired_num_ticks = 3  # more do not fit
         self._draw()
 
     @property

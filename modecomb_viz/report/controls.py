@@ -2,20 +2,45 @@
 
 from collections.abc import Sequence
 from itertools import product
-from typing import Any
+from typing import Any, NamedTuple
 
 import xarray as xr
-from bokeh.layouts import row
-from bokeh.models import CustomJS, CustomJSTickFormatter, RadioButtonGroup, Range1d, Slider
+from bokeh.models import CustomJS, CustomJSTickFormatter, LayoutDOM, RadioButtonGroup, Range1d, Slider
 
 from modecomb_viz.figures import Frame
 from modecomb_viz.report.picture import Choice, Picture
 from modecomb_viz.results import recipe
 
-__all__ = ["Choices", "choices_of", "make_controls", "picture_frames"]
+__all__ = [
+    "Choices",
+    "Control",
+    "axes_of",
+    "choices_of",
+    "controls_of",
+    "make_widgets",
+    "moved_by",
+    "picture_frames",
+    "start_of",
+]
 
 #: The strengths, quantities and splits that the controls offer.
 Choices = tuple[list[float], list[str], list[str]]
+
+
+class Control(NamedTuple):
+    """A choice that the page offers.
+
+    Attributes:
+        label: what is chosen.
+        entries: in words.
+        start: the place of the one that is chosen first.
+        slides: whether it is a slider; else buttons.
+    """
+
+    label: str
+    entries: tuple[str, ...]
+    start: int = 0
+    slides: bool = False
 
 
 def choices_of(datasets: Sequence[xr.Dataset]) -> Choices:
@@ -38,26 +63,86 @@ def _strengths(datasets: Sequence[xr.Dataset]) -> list[float]:
     """The strengths of the slider: those of the pictures that follow it, else those of the perturbation curve."""
     follow = [d for d in datasets if "strength" in d.dims and recipe(d)["sweep"] != "perturbation"]
     shown = follow or [d for d in datasets if "strength" in d.dims][:1]
-    grids = [(recipe(dataset)["sweep"], sorted(dataset.strength.values.tolist())) for dataset in shown]
-    first = grids[0][1] if grids else [0.0]
+    grids = [(recipe(dataset)["sweep"], tuple(sorted(dataset.strength.values.tolist()))) for dataset in shown]
+    first = grids[0][1] if grids else (0.0,)
     if any(grid != first for _, grid in grids):
         raise ValueError(
             "the datasets have different perturbation strengths, so no slider fits them all: "
-            + "; ".join(f"{name} {', '.join(f'{s:g}' for s in grid)}" for name, grid in grids)
+            + "; ".join(f"{name} {', '.join(f'{s:g}' for s in grid)}" for name, grid in dict.fromkeys(grids))
             + ". Compute them with the same strength=[…], or with a single one."
         )
-    return first
+    return list(first)
+
+
+def controls_of(pictures: Sequence[Picture], choices: Choices) -> list[Control]:
+    """All controls of the page; pictures with the same laws, or the same granularities, share one."""
+    found: dict[Control, None] = {}
+    for picture in pictures:
+        found |= dict.fromkeys(axes_of(picture, choices))
+    offered = {name: None for name in _common(choices) if len(name.entries) > 1 or name.label != _STRENGTH}
+    return list(offered | found)
+
+
+_STRENGTH = "Perturbation strength"
+
+
+def _common(choices: Choices) -> list[Control]:
+    strengths, quantities, splits = choices
+    return [
+        Control(_STRENGTH, tuple(f"{s:g}" for s in strengths), slides=True),
+        Control("quantity", tuple(quantities)),
+        Control("split", tuple(splits)),
+    ]
+
+
+def axes_of(picture: Picture, choices: Choices) -> list[Control]:
+    """The controls that move a picture, in the order of its frames."""
+    (law, granularity), axes = picture.family.start, []
+    if laws := picture.family.laws:
+        axes.append(Control(*_law_words(recipe(picture.datasets[0])["distribution"], laws), law, slides=True))
+    if picture.family.granularities:
+        axes.append(Control("granularity", picture.family.granularities, granularity))
+    strength, *others = _common(choices)
+    return [*axes, *([strength] if picture.follows else []), *others]
+
+
+def moved_by(picture: Picture) -> str:
+    """What moves a picture beside quantity and split, in words."""
+    law = f"{recipe(picture.datasets[0])['distribution'].capitalize()} law" if picture.family.laws else ""
+    moves = {_STRENGTH.lower(): picture.follows, law: bool(law), "granularity": bool(picture.family.granularities)}
+    return ", ".join(name for name, moved in moves.items() if moved)
+
+
+def _law_words(distribution: str, laws: Sequence[dict[str, float]]) -> tuple[str, tuple[str, ...]]:
+    """What a slider over laws is called, and its entries: the parameters that differ."""
+    moved = [name for name in laws[0] if len({law[name] for law in laws}) > 1]
+    if len(moved) == 1:
+        return f"{distribution.capitalize()} law, {moved[0]}", tuple(f"{law[moved[0]]:g}" for law in laws)
+    entries = tuple(", ".join(f"{name} {law[name]:g}" for name in moved) for law in laws)
+    return f"{distribution.capitalize()} law", entries
+
+
+def start_of(axes: Sequence[Control]) -> int:
+    """The place of the frame that is shown first."""
+    place = 0
+    for axis in axes:
+        place = place * len(axis.entries) + axis.start
+    return place
 
 
 def picture_frames(picture: Picture, choices: Choices) -> list[Frame]:
-    """All frames of a picture, in the order of the choices, with axes that hold still while the strength moves."""
+    """All frames of a picture, in the order of its axes, with ranges that hold still while law and strength move."""
     strengths, quantities, splits = choices
     moved = strengths if picture.follows else strengths[:1]
-    frames: dict[Choice, Frame] = {choice: picture.frame(choice) for choice in product(moved, quantities, splits)}
+    frames: dict[tuple[int, Choice], Frame] = {
+        (i, choice): member.frame(choice)
+        for i, member in enumerate(picture.members)
+        for choice in product(moved, quantities, splits)
+    }
     for quantity, split in product(quantities, splits):
-        group = [(strength, quantity, split) for strength in moved]
-        frames.update(zip(group, _steady([frames[choice] for choice in group]), strict=True))
-    return [frames[s if picture.follows else moved[0], q, split] for s, q, split in product(*choices)]
+        group = [(i, (strength, quantity, split)) for i in range(len(picture.members)) for strength in moved]
+        frames.update(zip(group, _steady([frames[place] for place in group]), strict=True))
+    return list(frames.values())
 
 
 def _steady(frames: list[Frame]) -> list[Frame]:
@@ -76,49 +161,19 @@ def _steady(frames: list[Frame]) -> list[Frame]:
     ]
 
 
-def make_controls(pictures: Sequence[Picture], frames: Sequence[list[Frame]], choices: Choices):
-    """A slider over the strengths, buttons for quantity and split, and the callback that shows the chosen frame."""
-    strengths, quantities, splits = choices
-    slider = Slider(
-        start=0, end=max(1, len(strengths) - 1), value=0, step=1, width=420,
-        format=CustomJSTickFormatter(args={"strengths": strengths}, code="return String(strengths[tick])"),
-        title="Perturbation strength", disabled=len(strengths) < 2, name="strength",
+def make_widgets(controls: Sequence[Control]) -> list[LayoutDOM]:
+    """A slider or buttons for every control; each calls the script of the page."""
+    widgets = [_widget(f"control-{i}", control) for i, control in enumerate(controls)]
+    for widget in widgets:
+        widget.js_on_change("value" if isinstance(widget, Slider) else "active", CustomJS(code="modecomb.show()"))
+    return widgets
+
+
+def _widget(name: str, control: Control) -> LayoutDOM:
+    if not control.slides:
+        return RadioButtonGroup(labels=list(control.entries), active=control.start, name=name)
+    return Slider(
+        start=0, end=max(1, len(control.entries) - 1), value=control.start, step=1, width=250, title=control.label,
+        format=CustomJSTickFormatter(args={"entries": list(control.entries)}, code="return entries[tick]"),
+        name=name, margin=(2, 12, 2, 12),
     )  # fmt: skip
-    quantity = RadioButtonGroup(labels=quantities, active=0, name="quantity")
-    split = RadioButtonGroup(labels=splits, active=0, name="split")
-    shown = [_script_frames(picture, own) for picture, own in zip(pictures, frames, strict=True)]
-    callback = CustomJS(
-        args={"slider": slider, "quantity": quantity, "split": split, "pictures": shown, "splits": len(splits)},
-        code=_SCRIPT,
-    )  # fmt: skip
-    slider.js_on_change("value", callback)
-    quantity.js_on_change("active", callback)
-    split.js_on_change("active", callback)
-    return row(slider, quantity, split, sizing_mode="stretch_width")
-
-
-#: Shows one frame: replaces the data of every source and sets every property. A dict arrives as a Map.
-_SCRIPT = """
-const plain = (value) => value instanceof Map ? Object.fromEntries(value) : value
-const k = (slider.value * 2 + quantity.active) * splits + split.active
-for (const picture of pictures.map(plain)) {
-  const frame = plain(picture.frames[picture.order[k]])
-  picture.models.forEach((model, i) => { model[picture.names[i]] = frame.values[i] })
-  const columns = plain(frame.columns)
-  for (const [name, source] of Object.entries(plain(picture.sources))) { source.data = plain(columns[name]) }
-}
-"""
-
-
-def _script_frames(picture: Picture, frames: list[Frame]) -> dict[str, Any]:
-    """The frames as the script takes them; one that several choices share is there once."""
-    different = list({id(frame): frame for frame in frames}.values())
-    places = {id(frame): i for i, frame in enumerate(different)}
-    first = frames[0]
-    return {
-        "sources": {name: picture.figure.sources[name] for name in first.columns},
-        "models": [p.model for p in first.properties],
-        "names": [p.name for p in first.properties],
-        "frames": [{"values": [p.value for p in frame.properties], "columns": frame.columns} for frame in different],
-        "order": [places[id(frame)] for frame in frames],
-    }

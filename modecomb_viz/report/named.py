@@ -4,7 +4,6 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from modecomb_viz.figures import Figure
 from modecomb_viz.figures.looks import UNITS, lost_text, number, signed
 from modecomb_viz.figures.points import point_table
 from modecomb_viz.figures.scales import span
@@ -40,7 +39,7 @@ class PointsPicture(Picture):
         words += [f"A {number(ends['A'])}, π(B) {number(ends['π(B)'])}"]
         if missing := lost_text(int((~np.isfinite(table.value)).sum()), "point"):
             words.append(missing)
-        within = span(self.datasets[0][quantity].sel(split=split).values, quantity)
+        within = span(np.concatenate([one[quantity].sel(split=split).values.ravel() for one in self.kin]), quantity)
         frame = self.figure.frame(here, quantity=quantity, split=split, within=within)
         return Shown(frame, " · ".join(words), _points(table, quantity, here.midpoint_distance.units))
 
@@ -68,13 +67,14 @@ class SearchPicture(Picture):
 
     name, heading, wide, panel = "search", "Search through the cube", True, 560
 
-    def __init__(self, figure: Figure, datasets: list[xr.Dataset]):
-        super().__init__(figure, datasets)
-        settings = recipe(datasets[0])
+    @property
+    def sentence(self) -> str:
+        """What was searched, and how to read it."""
+        settings = recipe(self.datasets[0])
         low, high = settings["bounds"]
-        self.sentence = (
+        return (
             f"The {settings['goal']} coefficients that {_METHODS[settings['method']]} finds from the midpoint, one per "
-            f"{settings['granularity']}, between {low:g} and {high:g}. It sees training examples alone (dotted): where "
+            f"{self.granularity}, between {low:g} and {high:g}. It sees training examples alone (dotted): where "
             "the curve of the test examples leaves the dotted one, the search has learnt these by heart. Right: the "
             "coefficients on the way, blue where A's weights, orange where π(B)'s prevail."
         )
@@ -93,7 +93,8 @@ class SearchPicture(Picture):
         else:
             ends = here.reference_accuracy.sel(split=split)
             text += " · " + ", ".join(f"{name} {number(ends.sel(reference=name).item())}" for name in ("A", "B"))
-        within = trace_span(self.datasets[0], quantity, split)
+        spans = [trace_span(one, quantity, split) for one in self.kin]
+        within = min(low for low, _ in spans), max(high for _, high in spans)
         frame = self.figure.frame(here, quantity=quantity, split=split, within=within)
         return Shown(frame, text, _coefficients(here))
 

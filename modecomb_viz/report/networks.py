@@ -20,7 +20,7 @@ __all__ = ["LawsPicture", "LayersPicture", "SimilarityPicture", "TransitivityPic
 class TransitivityPicture(Picture):
     """Every route between all networks."""
 
-    name, heading, wide = "transitivity", "Transitivity", True
+    name, heading, wide, claim = "transitivity", "Routes between all networks", True, "Transitivity"
     sentence = (
         "The barrier between every two networks: as they are (naive), aligned to each other (direct), both aligned to "
         "a third network (one mark for each), both aligned to one common universe. Marks of a third network near the "
@@ -65,7 +65,7 @@ def _percent(share: float) -> str:
 class SimilarityPicture(Picture):
     """Networks compared with each other."""
 
-    name, heading, wide = "similarity", "How different the combinations are", True
+    name, heading, wide, claim = "similarity", "How different the combinations are", True, "Non-vacuity"
     sentence = (
         "Left: how often a network answers otherwise than A, against how good it is. Draws at the far left would be "
         "copies of A; draws as far right as B, C and others that were trained apart are networks of their own. The "
@@ -158,17 +158,21 @@ class LawsPicture(Picture):
     def __init__(self, figure: Figure, datasets: list[xr.Dataset]):
         super().__init__(figure, datasets)
         self._statistics = law_statistics(datasets[0])
-        settings = recipe(datasets[0])
-        family = f"{settings['distribution'].capitalize()} laws, one coefficient per {settings['granularity']}"
+
+    @property
+    def sentence(self) -> str:
+        """The family, and how to read its figure."""
+        distribution = recipe(self.datasets[0])["distribution"]
+        family = f"{distribution.capitalize()} laws, one coefficient per {self.granularity}"
         reading = (
             "Every cell is one law: the mean and the standard deviation of its coefficients. The dashed arch are laws "
             "that draw 0 and 1 alone; what lies above it must leave the hypercube. A wide dark region left, a wide "
             "yellow one right, mean that the networks combine whatever the law."
-            if is_map(datasets[0])
+            if is_map(self.datasets[0])
             else "The curve goes over the means of the laws. Where it stays under ε, and the share at 1, the networks "
             "combine whatever the mean."
         )
-        self.sentence = (
+        return (
             f"{family}: mean excess loss over the worse of A and B (or mean accuracy), and the share of draws whose "
             f"excess is at most 0.1 nat. {reading}"
         )
@@ -177,7 +181,8 @@ class LawsPicture(Picture):
         """Both statistics of all laws."""
         strength, quantity, split = choice
         (dataset,) = self.datasets
-        colors = color_range(shown_values(self._statistics, "mean", quantity, split).values)
+        shared = [shown_values(one._statistics, "mean", quantity, split).values.ravel() for one in self.members]
+        colors = color_range(np.concatenate(shared))
         stats = at(self._statistics, strength)
         frame = self.figure.frame(
             at(dataset, strength), quantity=quantity, split=split, statistics=stats, colors=colors

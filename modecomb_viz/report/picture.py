@@ -8,6 +8,9 @@ from bokeh.models import Div
 from markupsafe import Markup, escape
 
 from modecomb_viz.figures import Figure, Frame, Property
+from modecomb_viz.figures.looks import HEIGHT
+from modecomb_viz.report.families import Family
+from modecomb_viz.results import recipe
 
 __all__ = ["TABLE_STYLE", "Choice", "Picture", "Shown", "Table", "at"]
 
@@ -57,10 +60,14 @@ class Picture:
 
     Attributes:
         name, heading, sentence: of the sweep; ``sentence`` says what the figure shows and how to read it.
+        claim: which of the four claims it speaks to.
         wide: whether it takes the whole width of the page.
         panel: pixels that each part of the figure needs; where there is less they stand below each other.
         figure: drawn once, then shown frame by frame.
+        height: of the figure, where it is not the usual one.
         datasets: what it shows.
+        family: the results that the controls of law and granularity choose from.
+        members: a picture for each of these, on the same figure.
         numbers: the line of numbers.
         table: more numbers, with intervals; empty where there are none.
     """
@@ -68,14 +75,39 @@ class Picture:
     name: ClassVar[str]
     heading: ClassVar[str]
     sentence: ClassVar[str]
+    claim: ClassVar[str] = "Combinability"
     wide: ClassVar[bool] = False
     panel: ClassVar[int] = 350
+    height: ClassVar[int] = HEIGHT
 
     def __init__(self, figure: Figure, datasets: list[xr.Dataset]):
         self.figure, self.datasets = figure, datasets
+        self.family, self.members = Family(datasets[:1]), [self]
         style = {"font-size": "13px"}
         self.numbers = Div(text=" ", render_as_text=True, disable_math=True, sizing_mode="stretch_width", styles=style)
         self.table = Div(text=" ", disable_math=True, sizing_mode="stretch_width", stylesheets=[TABLE_STYLE])
+
+    @classmethod
+    def of(cls, figure: Figure, family: Family) -> "Picture":
+        """The picture of a family: its first member, which knows the others."""
+        members = [cls(figure, [dataset]) for dataset in family.members]
+        law, granularity = family.start
+        lead = members[law * max(1, len(family.granularities)) + granularity]
+        for member in members:
+            member.family, member.members = family, members
+            member.numbers, member.table = lead.numbers, lead.table
+        return lead
+
+    @property
+    def kin(self) -> list[xr.Dataset]:
+        """All that the figure may show: one axis and one scale of colours hold it."""
+        return self.family.members if len(self.members) > 1 else self.datasets
+
+    @property
+    def granularity(self) -> str:
+        """What shares one coefficient in the members, in words."""
+        *others, last = dict.fromkeys(recipe(dataset)["granularity"] for dataset in self.kin)
+        return f"{', '.join(others)} or {last}" if others else last
 
     @property
     def follows(self) -> bool:

@@ -15,7 +15,7 @@ __all__ = ["CutPicture", "InspectionPicture"]
 class InspectionPicture(Picture):
     """One point of a plane, looked at closely."""
 
-    name, heading, wide, panel = "inspection", "One point", True, 380
+    name, heading, claim, wide, panel = "inspection", "One point", "Combinability", True, 380
 
     def __init__(self, figure: Figure, datasets: list[xr.Dataset]):
         super().__init__(figure, datasets)
@@ -51,7 +51,7 @@ class InspectionPicture(Picture):
 class CutPicture(Picture):
     """A straight cut through a plane."""
 
-    name, heading = "cut", "Cut through the map"
+    name, heading, claim = "cut", "Cut through the map", "Combinability"
     sentence = (
         "The straight line between two points of the plane, point by point; dotted, what it would be if the value "
         "changed evenly from one end to the other. D2: the highest rise above the dotted line."

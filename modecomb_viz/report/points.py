@@ -1,5 +1,8 @@
 """Pictures of points of the hypercube: planes, segments, draws of a law, a perturbed matching."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 import xarray as xr
 
@@ -12,13 +15,21 @@ from modecomb_viz.report.picture import Choice, Picture, Shown, Table, at
 from modecomb_viz.results import recipe
 from modecomb_viz.statistics import BARRIER_OF, barriers, summary, tolerance
 
-__all__ = ["MapPicture", "PerturbationPicture", "SamplesPicture", "SegmentPicture", "curves_of", "kinds_of"]
+__all__ = [
+    "MapPicture",
+    "PerturbationPicture",
+    "SamplesPicture",
+    "SegmentPicture",
+    "curves_of",
+    "kinds_of",
+    "law_words",
+]
 
 
 class MapPicture(Picture):
     """A plane."""
 
-    name, heading = "map", "Loss map"
+    name, heading, wide, panel, height = "map", "Loss map", True, 420, 430
     sentence = (
         "A plane of combinations. One basin that holds all marked points means that the networks combine; "
         "walls between them mean that they do not."
@@ -28,7 +39,7 @@ class MapPicture(Picture):
         """Map; its lowest and highest point."""
         strength, quantity, split = choice
         (dataset,) = self.datasets
-        colors = color_range(dataset[quantity].sel(split=split).values)
+        colors = color_range(np.concatenate([one[quantity].sel(split=split).values.ravel() for one in self.kin]))
         here = at(dataset, strength)
         values = here[quantity].sel(split=split).values
         finite, missing = values[np.isfinite(values)], int((~np.isfinite(values)).sum())
@@ -87,12 +98,13 @@ class SamplesPicture(Picture):
     def __init__(self, figure: Figure, datasets: list[xr.Dataset]):
         super().__init__(figure, datasets)
         self._summary = summary(datasets[0])
+        self._spans: dict[tuple[str, str], tuple[float, float]] = {}
 
     def shown(self, choice: Choice) -> Shown:
         """Draws, and how combinable the law is, with intervals over draws and, where there are any, over examples."""
         strength, quantity, split = choice
         (dataset,) = self.datasets
-        here, span = at(dataset, strength), axis_span(dataset, quantity, split)
+        here, span = at(dataset, strength), self._span(quantity, split)
         stats = at(self._summary, strength).sel(split=split)
         low, high = stats.share_interval.values
         text = (
@@ -100,6 +112,13 @@ class SamplesPicture(Picture):
             f"(95 % interval {low:.0%} to {high:.0%}) · worst excess {number(stats.worst_excess.item())} nats"
         )
         return Shown(self.figure.frame(here, quantity=quantity, split=split, within=span), text, _of_law(stats))
+
+    def _span(self, quantity: str, split: str) -> tuple[float, float]:
+        """Positions between which the draws of all members lie; found once."""
+        if (quantity, split) not in self._spans:
+            spans = [axis_span(one, quantity, split) for one in self.kin]
+            self._spans[quantity, split] = min(low for low, _ in spans), max(high for _, high in spans)
+        return self._spans[quantity, split]
 
 
 def _of_law(stats: xr.Dataset) -> Table:
@@ -122,16 +141,27 @@ def _of_law(stats: xr.Dataset) -> Table:
 class PerturbationPicture(Picture):
     """The midpoint, or draws of a law, against the strength."""
 
-    name = "perturbation"
+    name, claim = "perturbation", "Robustness"
 
     def __init__(self, figure: Figure, datasets: list[xr.Dataset]):
         super().__init__(figure, datasets)
         (dataset,) = datasets
-        what, self._tolerance = combination(dataset), tolerance(dataset)
-        self.heading = f"The {what} under a perturbed matching"
-        law = f" (mean of {dataset.sizes['sample']}, {_law_of(dataset)})" if "sample" in dataset.dims else ""
+        self._tolerance = tolerance(dataset)
+
+    @property
+    def heading(self) -> str:
+        """What is combined."""
+        words = {combination(dataset) for dataset in self.kin}
+        return f"The {words.pop() if len(words) == 1 else 'combination'} under a perturbed matching"
+
+    @property
+    def sentence(self) -> str:
+        """What is combined, and how."""
+        dataset, what = self.datasets[0], self.heading.partition(" under")[0].removeprefix("The ")
+        laws = "; ".join(map(law_words, self.kin))
+        law = f" (mean of {dataset.sizes['sample']}, {laws})" if "sample" in dataset.dims else ""
         groups = " Grey: one group of units perturbed, all others matched." if "group" in dataset.dims else ""
-        self.sentence = (
+        return (
             f"How much of the matching may be wrong: the {what}{law} against the strength of the perturbation, beside "
             f"the unperturbed networks.{groups} Tolerated is the strength at which the loss is 0.1 nat above the mean "
             "of A and B."
@@ -167,9 +197,9 @@ class PerturbationPicture(Picture):
         return Shown(frame, text, Table(head, rows))
 
 
-def _law_of(dataset: xr.Dataset) -> str:
-    """A law and its parameters, for instance ``bernoulli, p 0.5``."""
-    settings = recipe(dataset)
+def law_words(of: xr.Dataset | Mapping[str, Any]) -> str:
+    """The law of a result or a recipe and its parameters, for instance ``bernoulli, p 0.5``."""
+    settings = recipe(of) if isinstance(of, xr.Dataset) else of
     return ", ".join([settings["distribution"], *(f"{name} {v:g}" for name, v in settings["parameters"].items())])
 
 

@@ -2,14 +2,15 @@
 
 import json
 import shlex
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from pathlib import Path
 from typing import Any
 
 import xarray as xr
 
-from modecomb_viz.results import recipe
+from modecomb_viz.results import FORMATS, recipe
 
-__all__ = ["lead", "recipe_table", "recipe_tables", "told_apart"]
+__all__ = ["file_name", "lead", "recipe_table", "recipe_tables", "told_apart"]
 
 
 def lead(datasets: Sequence[xr.Dataset]) -> str:
@@ -28,8 +29,15 @@ def lead(datasets: Sequence[xr.Dataset]) -> str:
 def _networks(settings: dict[str, Any]) -> str:
     """The mode set and its networks that a recipe names; transitivity joins all pairs of its members."""
     if settings["sweep"] == "transitivity":
-        return f"{settings['modes']}, networks {', '.join(settings['members']) or 'all'}"
+        members = ", ".join(settings["members"])
+        return f"{settings['modes']}, networks {members}" if members else f"{settings['modes']}, all networks"
     return "{modes}, networks {a} and {b}".format(**settings)
+
+
+def file_name(dataset: xr.Dataset) -> str:
+    """The name of the file that a result came from; of one that came from none, what its command would write."""
+    source = Path(str(dataset.encoding.get("source", "")))
+    return source.name if source.suffix in FORMATS else f"{recipe(dataset)['sweep']}.nc"
 
 
 def recipe_tables(datasets: Sequence[xr.Dataset]) -> list[dict[str, Any]]:
@@ -54,13 +62,13 @@ def recipe_table(dataset: xr.Dataset) -> dict[str, Any]:
     return {
         "rows": [("modes", modes), *((n.replace("_", " "), _readable(v)) for n, v in settings.items()), *provenance],
         "code": f"import modecomb_viz as mc\n\nmc.sweep_{sweep}(\n    mc.open_modes({modes!r}){arguments},\n)",
-        "command": _command(sweep, modes, settings),
+        "command": _command(sweep, modes, settings, file_name(dataset)),
     }
 
 
-def _command(sweep: str, modes: str, settings: dict[str, Any]) -> str:
+def _command(sweep: str, modes: str, settings: dict[str, Any], out: str) -> str:
     """The call of the command line that computes a recipe again."""
-    words = ["modecomb", sweep, "--modes", modes, "--out", f"{sweep}.nc"]
+    words = ["modecomb", sweep, "--modes", modes, "--out", out]
     for name, value in settings.items():
         if isinstance(value, bool):
             words += [f"--{name.replace('_', '-')}"] * value
@@ -97,17 +105,20 @@ _MEANS = ("device", "plan", "max_memory", "precision", "perturbation_seed", "ali
 _PROVENANCE = ("modes_hash", "data_hash", "device")
 
 
-def told_apart(datasets: Sequence[xr.Dataset]) -> list[str]:
+def told_apart(datasets: Sequence[xr.Dataset], without: Collection[str] = ()) -> list[str]:
     """For every one of some results of a sweep, in what its recipe differs from the others'; of one alone nothing.
 
     Settings that all of them have are compared. Where these agree, what the results were computed from and on, and
     where that agrees too, their number.
+
+    Args:
+        without: settings that do not tell them apart, because the controls of a picture move them.
     """
     words = [""] * len(datasets)
     if len(words) < 2:
         return words
     recipes = [recipe(dataset) for dataset in datasets]
-    telling = [{name: value for name, value in one.items() if name not in _MEANS} for one in recipes]
+    telling = [{name: value for name, value in one.items() if name not in (*_MEANS, *without)} for one in recipes]
     means = [{name: value for name, value in one.items() if name in _MEANS} for one in recipes]
     provenance = [{name: dataset.attrs[name] for name in _PROVENANCE if name in dataset.attrs} for dataset in datasets]
     for told in (telling, means, provenance):

@@ -18,6 +18,7 @@ Intervals of quantiles over draws are those of order statistics, which cover at 
 """
 
 from modecomb_viz.statistics.barriers import BARRIER_OF, BARRIERS, barriers, tolerance
+from modecomb_viz.statistics.claims import CLAIMS, RULES, VERDICTS, verdict, verdict_of_all
 from modecomb_viz.statistics.draws import diversity, embedding, is_draw, low_loss_share, summary
 from modecomb_viz.statistics.intervals import expanded_level
 from modecomb_viz.statistics.routes import route_kind, transitivity
@@ -25,6 +26,9 @@ from modecomb_viz.statistics.routes import route_kind, transitivity
 __all__ = [
     "BARRIERS",
     "BARRIER_OF",
+    "CLAIMS",
+    "RULES",
+    "VERDICTS",
     "barriers",
     "diversity",
     "embedding",
@@ -35,4 +39,6 @@ __all__ = [
     "summary",
     "tolerance",
     "transitivity",
+    "verdict",
+    "verdict_of_all",
 ]

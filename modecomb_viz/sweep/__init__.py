@@ -28,6 +28,7 @@ from modecomb_viz.sweep.samples import SamplesSweep
 from modecomb_viz.sweep.search import SearchSweep
 from modecomb_viz.sweep.segment import SegmentSweep
 from modecomb_viz.sweep.similarity import SimilaritySweep
+from modecomb_viz.sweep.standard import standard_sweeps
 from modecomb_viz.sweep.transitivity import TransitivitySweep
 
 __all__ = [
@@ -158,18 +159,6 @@ def iter_transitivity(modes: ModeSet, **settings: Any) -> Iterator[xr.Dataset]:
 def iter_similarity(modes: ModeSet, distribution: str = "bernoulli", **settings: Any) -> Iterator[xr.Dataset]:
     """As :func:`sweep_similarity`, with 8, 16, 32 … draws."""
     return _iterate("similarity", modes, {"distribution": distribution, **settings})
-
-
-def standard_sweeps(splits: Sequence[str] = ("test",), resolution: int = 33) -> list[Sweep]:
-    """What a standard report shows: map, segments, unit-wise Bernoulli(½) draws and robustness, at eleven strengths."""
-    common = {"strength": tuple(k / 10 for k in range(11)), "splits": tuple(splits)}
-    return [
-        PlaneSweep(resolution=resolution, **common),
-        SegmentSweep(points=33, alignment="identity", splits=tuple(splits)),
-        SegmentSweep(points=33, **common),
-        SamplesSweep(**common),
-        PerturbationSweep(**common),
-    ]
 
 
 def sweep_segment(modes: ModeSet, start: float = 0.0, end: float = 1.0, **settings: Any) -> xr.Dataset:
