@@ -16,6 +16,7 @@ from modecomb_viz.executor import Queue, shared_executor
 from modecomb_viz.explorer.controls import Controls
 from modecomb_viz.explorer.keeping import Address, Keeping
 from modecomb_viz.explorer.modes import ModesView
+from modecomb_viz.explorer.naming import name_elements
 from modecomb_viz.explorer.pictures import (
     LawsView,
     LayersView,
@@ -117,6 +118,7 @@ class Explorer(pn.viewable.Viewer):
         if document:
             pn.state.on_session_destroyed(self._end)
             self.main.append(Address(self.state, document))
+            name_elements(document)
 
     def _page(self, names: tuple[str, ...]) -> pn.FlexBox:
         return pn.FlexBox(*(self.views[name].layout for name in names), sizing_mode="stretch_width")
@@ -163,4 +165,6 @@ def error_page(error: BaseException) -> pmui.Page:
     """A page that says why the explorer could not start."""
     text = str(error) if isinstance(error, ValueError) else f"The explorer failed: {type(error).__name__}: {error}"
     alert = pmui.Alert(object=escape(text), severity="error", sizing_mode="stretch_width")
+    if pn.state.curdoc:
+        name_elements(pn.state.curdoc)
     return pmui.Page(title="modecomb_viz", main=[alert])
