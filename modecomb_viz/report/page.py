@@ -66,11 +66,12 @@ def render(datasets: Sequence[xr.Dataset], title: str) -> str:
         roots |= {f"{i}.panel.{j}": panel for j, panel in enumerate(picture.figure.panels)}
         roots |= {f"{i}.numbers": picture.numbers, **({f"{i}.table": picture.table} if picture.has_table else {})}
     script, divs = components(roots)
-    template = Environment(autoescape=True).from_string(_template())
+    template = Environment(autoescape=True).from_string(_template("report.html"))
     return template.render(
         title=title,
         version=__version__,
         lead=lead(datasets),
+        naming=Markup(_template("named.js")),
         resources=Markup(Resources(mode="inline", components=["bokeh", "bokeh-widgets"]).render()),
         controls=Markup(divs["controls"]),
         pictures=list(_sections(pictures, divs, len(choices[0]) > 1)),
@@ -79,8 +80,8 @@ def render(datasets: Sequence[xr.Dataset], title: str) -> str:
     )
 
 
-def _template() -> str:
-    return (files("modecomb_viz") / "templates" / "report.html").read_text(encoding="utf-8")
+def _template(name: str) -> str:
+    return (files("modecomb_viz") / "templates" / name).read_text(encoding="utf-8")
 
 
 def pictures_of(datasets: Sequence[xr.Dataset]) -> Iterator[Picture]:

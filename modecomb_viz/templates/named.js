@@ -1,9 +1,10 @@
-// Gives what panel-material-ui draws the names and roles that it leaves out, as it comes: for readers of the screen.
+// Gives what widgets draw the names and roles that they leave out, as it comes: for readers of the screen.
 const TITLE = ".title:not([aria-level])"
 const SECTION = "h6:not([aria-level])"
 const STEP = ".MuiInputAdornment-root > button:not([aria-label])"
 const HELP = "span[aria-label]:empty:not([role])"
 const EDGE = "div[aria-label^='Resize']:not([role])"
+const HANDLE = ".noUi-handle:not([aria-label])"
 const SPACE = ".MuiToolbar-root > h5:not([aria-hidden])"
 
 const set = (root, selector, attributes) => {
@@ -22,6 +23,7 @@ const named = (root) => {
   })
   set(root, HELP, () => ({role: "img"}))
   set(root, EDGE, () => ({role: "separator", "aria-orientation": "vertical"}))
+  set(root, HANDLE, () => ({"aria-label": root.querySelector(".bk-slider-title")?.textContent.split(":")[0] || "Slider"}))
   set(root, SPACE, () => ({"aria-hidden": "true"}))
 }
 
