@@ -8,6 +8,7 @@ calls :func:`checkpoint`, which ends it when its job has been cancelled.
 """
 
 import os
+import sys
 import threading
 import time
 from collections import OrderedDict
@@ -18,6 +19,7 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 
 __all__ = [
+    "SWITCH",
     "TURN",
     "Cancelled",
     "Executor",
@@ -28,6 +30,10 @@ __all__ = [
     "checkpoint",
     "shared_executor",
 ]
+
+#: Seconds after which a busy thread makes way for another. A step is many short operations, each of which waits so long
+#: while a server draws.
+SWITCH = 0.0005
 
 #: Seconds for which one topic may keep its owner's turn without a result.
 TURN = 0.25
@@ -166,6 +172,7 @@ class Executor:
 
     def _work(self):
         torch.set_num_threads(self.threads)
+        sys.setswitchinterval(min(sys.getswitchinterval(), SWITCH))
         turn_of, began = None, 0.0
         while True:
             owner, topic, job = self._take()

@@ -5,7 +5,8 @@ weights as they stand, so aligned networks are compared after their alignment.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 
 import torch
 import torch.nn.functional as F
@@ -17,10 +18,12 @@ from modecomb_viz.permutation import Params
 __all__ = [
     "FUNCTIONAL",
     "WEIGHTS",
+    "InnerProducts",
     "disagreement",
     "disagreement_bounds",
     "disagreement_share",
     "error_overlap",
+    "flat_weights",
     "jensen_shannon",
     "linear_cka",
     "weight_angle",
@@ -129,9 +132,93 @@ def weight_angle(p: Params, q: Params, a: Params, b: Params, names: Sequence[str
     return math.degrees(math.acos(max(-1.0, min(1.0, _dot(u, v, names) / scale)))) if scale else math.nan
 
 
-#: Measures of weights, by name: two networks, Θ_A, π(Θ_B) and the tensors that count, to a number.
-WEIGHTS: dict[str, Callable[..., float]] = {
-    "weight_distance": weight_distance,
-    "weight_cosine": weight_cosine,
-    "weight_angle": weight_angle,
+def flat_weights(params: Params, names: Sequence[str]) -> Float[Tensor, " weight"]:
+    """The named tensors one after the other."""
+    return torch.cat([params[name].flatten() for name in names])
+
+
+@dataclass
+class InnerProducts:
+    """All pairs of networks by their weights, from inner products, which take one look at every weight.
+
+    With u = Θ − Θ_A, measures of weights follow from ⟨u, u'⟩ and ⟨u, Θ_A⟩, in float64.
+
+    Attributes:
+        a, b: Θ_A and π(Θ_B), flat.
+        weights: of the networks, flat.
+        products: ``[1 + network, 1 + network]``; first Θ_A itself, then every u.
+    """
+
+    a: Float[Tensor, " weight"]
+    b: Float[Tensor, " weight"]
+    weights: list[Float[Tensor, " weight"]] = field(default_factory=list)
+    products: Float[Tensor, "one_and_network one_and_network"] = field(
+        default_factory=lambda: torch.zeros(1, 1, dtype=torch.float64)
+    )
+
+    def add(self, weights: Sequence[Float[Tensor, " weight"]]) -> Iterator[float]:
+        """Take in more networks; yields the share that is done after every chunk of work."""
+        known = len(self.weights)
+        self.weights.extend(weights)
+        size = 1 + len(self.weights)
+        found = torch.zeros(size - known, size, dtype=torch.float64, device=self.a.device)
+        columns = max(1, _AT_ONCE // size)
+        for start in range(0, len(self.a), columns):
+            a = self.a[start : start + columns].double()
+            u = torch.stack([one[start : start + columns] for one in self.weights]).double() - a
+            rows = torch.cat([a[None], u])
+            found += torch.cat([a[None], u[known:]]) @ rows.T
+            yield min(1.0, (start + columns) / len(self.a))
+        products = torch.zeros(size, size, dtype=torch.float64)
+        products[: 1 + known, : 1 + known] = self.products
+        new = [0, *range(1 + known, size)]
+        products[new] = found.cpu()
+        products[:, new] = found.cpu().T
+        self.products = products
+
+    def squared_distances(self) -> Float[Tensor, "network network"]:
+        """‖Θ − Θ'‖²; where rounding would show in the difference of products, measured directly."""
+        u = self.products[1:, 1:]
+        sums = u.diagonal()[:, None] + u.diagonal()
+        found = sums - 2 * u
+        for i, j in (found < _ROUNDED * sums).triu(1).nonzero().tolist():
+            p, q = self.weights[i], self.weights[j]
+            same = torch.equal(p, q)
+            found[i, j] = found[j, i] = 0.0 if same else (p.double() - q.double()).square().sum().item()
+        return found
+
+
+#: Numbers that are multiplied at once.
+_AT_ONCE = 2**18
+
+#: Squared distances below this share of the squared lengths are measured directly.
+_ROUNDED = 1e-8
+
+
+def _distances(products: InnerProducts) -> Float[Tensor, "network network"]:
+    scale = (products.a.double() - products.b.double()).norm().item()
+    return products.squared_distances().sqrt() / (scale or math.nan)
+
+
+def _cosines(products: InnerProducts) -> Float[Tensor, "network network"]:
+    table = products.products
+    with_a = table[0, 1:]
+    return _normalized(table[1:, 1:] + with_a[:, None] + with_a + table[0, 0])
+
+
+def _angles(products: InnerProducts) -> Float[Tensor, "network network"]:
+    return _normalized(products.products[1:, 1:]).clamp(-1, 1).acos().rad2deg()
+
+
+def _normalized(products: Float[Tensor, "network network"]) -> Float[Tensor, "network network"]:
+    """Cosines; NaN where one of the two is zero."""
+    squares = products.diagonal()
+    return products / (squares[:, None] * squares).sqrt()
+
+
+#: The measures of weights of all pairs of networks, by name.
+WEIGHTS: dict[str, Callable[[InnerProducts], Tensor]] = {
+    "weight_distance": _distances,
+    "weight_cosine": _cosines,
+    "weight_angle": _angles,
 }

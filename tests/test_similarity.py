@@ -80,6 +80,28 @@ def test_measures_of_weights_are_those_of_the_flat_vectors(digits):
     assert math.isnan(similarity.weight_angle(a, c, a, b, names))
 
 
+def test_inner_products_give_the_measures_of_all_pairs(digits):
+    a, b, c = (digits.params[mode] for mode in "ABC")
+    near = {name: tensor.clone() for name, tensor in c.items()}
+    names = list(a)
+    near[names[0]].view(-1)[0] += 1e-3
+    networks = [a, b, c, near, {name: tensor.clone() for name, tensor in c.items()}]
+    flat = [similarity.flat_weights(params, names) for params in networks]
+    products = similarity.InnerProducts(flat[0], flat[1])
+    for part in (flat[:2], flat[2:]):
+        assert list(products.add(part))[-1] == 1
+    slow = {
+        "weight_distance": similarity.weight_distance,
+        "weight_cosine": similarity.weight_cosine,
+        "weight_angle": similarity.weight_angle,
+    }
+    assert slow.keys() == similarity.WEIGHTS.keys()
+    for measure, function in similarity.WEIGHTS.items():
+        expected = [[slow[measure](p, q, a, b, names) for q in networks] for p in networks]
+        np.testing.assert_allclose(function(products), expected, rtol=1e-9, atol=1e-5 * (measure == "weight_angle"))
+    assert similarity.WEIGHTS["weight_distance"](products)[2, 4] == 0
+
+
 @pytest.fixture(scope="module")
 def found(digits):
     return mc.sweep_similarity(digits, "uniform", n=10, granularity="unit", seed=3)

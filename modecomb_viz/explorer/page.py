@@ -19,6 +19,7 @@ from modecomb_viz.explorer.keeping import Address, Cell, Keeping
 from modecomb_viz.explorer.maps import DifferenceView, MapView, OtherView
 from modecomb_viz.explorer.mixer import MixerView
 from modecomb_viz.explorer.modes import ModesView
+from modecomb_viz.explorer.naming import name_elements
 from modecomb_viz.explorer.pictures import (
     LawsView,
     LayersView,
@@ -130,6 +131,7 @@ class Explorer(pn.viewable.Viewer):
         if document:
             pn.state.on_session_destroyed(self._end)
             self.main.append(Address(self.state, document))
+            name_elements(document)
 
     def _page(self, names: tuple[str, ...]) -> pn.FlexBox:
         return pn.FlexBox(*self._asked(names), sizing_mode="stretch_width")
@@ -200,4 +202,6 @@ def error_page(error: BaseException) -> pmui.Page:
     """A page that says why the explorer could not start."""
     text = str(error) if isinstance(error, ValueError) else f"The explorer failed: {type(error).__name__}: {error}"
     alert = pmui.Alert(object=escape(text), severity="error", sizing_mode="stretch_width")
+    if pn.state.curdoc:
+        name_elements(pn.state.curdoc)
     return pmui.Page(title="modecomb_viz", main=[alert])

@@ -40,6 +40,15 @@ _FOLD = {
 }
 
 
+def _bar(percent: int) -> str:
+    """How much is done. Plain HTML: a widget of the page's library costs the server several times as much to move."""
+    return (
+        f'<div role="progressbar" aria-label="Progress" aria-valuemin="0" aria-valuemax="100" aria-valuenow="{percent}"'
+        ' style="height: 4px; background: #1976d240">'
+        f'<div style="height: 4px; width: {percent}%; background: #1976d2"></div></div>'
+    )
+
+
 def folded(title: str, content: pn.viewable.Viewable) -> pmui.Card:
     """What is opened by those who want to know more."""
     return pmui.Card(
@@ -82,9 +91,7 @@ class View(pn.viewable.Viewer):
         self.state, self.results = state, results
         self.figure = self._make_figure()
         self.status = pn.pane.HTML("", styles={"font-size": "13px"}, sizing_mode="stretch_width", min_height=20)
-        self.bar = pmui.LinearProgress(
-            value=0, max=100, variant="determinate", sizing_mode="stretch_width", height=4, margin=(0, 10)
-        )
+        self.bar = pn.pane.HTML(_bar(0), sizing_mode="stretch_width", height=4, margin=(0, 10))
         self.switch = pmui.Button(
             label="Stop", variant="text", size="small", margin=(0, 10, 0, 0), on_click=self._toggle
         )
@@ -141,7 +148,8 @@ class View(pn.viewable.Viewer):
     def _say(self, heading: str, sentence: str):
         """What stands above the picture."""
         formula = f"<details><summary>Formula</summary>{escape(self.formula)}</details>" if self.formula else ""
-        self._heading.object, self._words.object = escape(heading), escape(sentence) + formula
+        self._heading.object = f'<h2 style="font: inherit; margin: 0">{escape(heading)}</h2>'
+        self._words.object = escape(sentence) + formula
 
     @property
     def asked(self) -> bool:
@@ -169,12 +177,16 @@ class View(pn.viewable.Viewer):
             self._refresh()
 
     def _refresh(self, *events: param.parameterized.Event):
-        if self._awaited:
+        shown = not self.results.topics or self.asked
+        if self._awaited or not (shown or self.layout.visible):
+            return
+        if not shown:
+            self.layout.visible = False
             return
         datasets = self.datasets()
         drawn = (*map(id, datasets.values()), *datasets, *(getattr(self.state, name) for name in self.options))
         with pn.io.hold():
-            self.layout.visible = not self.results.topics or self.asked
+            self.layout.visible = True
             if datasets and drawn != self._drawn:
                 self._draw(datasets)
                 self._numbers_shown = escape(self._numbers(datasets))
@@ -184,11 +196,12 @@ class View(pn.viewable.Viewer):
     def _show_progress(self, something: bool):
         running = [self.results.progress[topic] for topic in self.topics if topic in self.results.progress]
         done, total = (sum(getattr(progress, name) for progress in running) for name in ("done", "total"))
-        self.bar.value = round(100 * done / total) if total else 0
+        percent = round(100 * done / total) if total else 0
+        self.bar.object = _bar(percent)
         stopped = not running and any(topic in self.results.stopped for topic in self.topics)
         state = "stopped" if stopped else "complete" if something else "waiting"
         if running:
-            state = f"computing {self.bar.value} %{self._time_left(done, total)}"
+            state = f"computing {percent} %{self._time_left(done, total)}"
         self.switch.param.update(label="Go on" if stopped else "Stop", disabled=not (running or stopped))
         self.status.object = f'<span class="state">{state}</span> · <span class="numbers">{self._numbers_shown}</span>'
 

@@ -119,6 +119,7 @@ def render(datasets: Sequence[xr.Dataset], title: str, budget: int | None = None
         "claims": _claims(findings, sections),
         "recipes": recipe_tables(datasets),
         "code": Markup(_resource("report.js")),
+        "naming": Markup(_resource("named.js")),
         "documents": [
             {"of": name, "text": Markup(script_text(document))}
             for name, document in zip(("", *names), documents, strict=True)

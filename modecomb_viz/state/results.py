@@ -17,8 +17,12 @@ from modecomb_viz.sweep import Sweep
 
 __all__ = ["Results"]
 
-#: Seconds between two reports of progress of one topic.
+#: Seconds between two reports of progress.
 _REPORT_EVERY = 0.1
+
+#: Between two pictures, a page rests so many times as long as the last one took from its arrival until it was shown:
+#: where many sessions share a server, each of them shows fewer steps on the way, and all get on.
+_REST = 2.0
 
 #: How many final results are kept to be shown again at once.
 _KEPT = 64
@@ -52,8 +56,9 @@ class Results(param.Parameterized):
         self.state, self._executor, self._publish = state, executor, publish
         self._wanted: dict[str, str] = {}
         self._finished: OrderedDict[str, xr.Dataset] = OrderedDict()
-        self._reported: dict[str, float] = {}
         self._lock, self._asked = Lock(), False
+        self._asked_at, self._shown_at, self._took = 0.0, 0.0, 0.0
+        self._pictured: dict[str, str] = {}
         self._arrived: dict[str, dict[str, Any]] = {}
         state.param.watch(lambda *events: self.request(), list(state.param))
         self.request()
@@ -124,28 +129,31 @@ class Results(param.Parameterized):
     def _arrive(self, topic: str, key: str, **news: Any):
         """In the executor's thread: note what is newest of a topic, and ask for it to be shown, once at a time.
 
-        A page that is slow to draw skips intermediate pictures instead of falling behind.
+        A page that is slow to draw skips intermediate pictures instead of falling behind. The first picture of a
+        request and its end are never put off; what is put off is shown with whatever comes next.
         """
         with self._lock:
             noted = self._arrived.get(topic, {})
             self._arrived[topic] = {**(noted if noted.get("key") == key else {}), "key": key, **news}
-            if self._asked:
+            first = "dataset" in news and self._pictured.get(topic) != key
+            if first:
+                self._pictured[topic] = key
+            rest = max(_REST * self._took, 0.0 if "dataset" in news else _REPORT_EVERY)
+            resting = time.monotonic() - self._shown_at < rest
+            if self._asked or (resting and not first and "ended" not in news):
                 return
-            self._asked = True
+            self._asked, self._asked_at = True, time.monotonic()
         self._publish(self._show)
 
     def _on_step(self, topic: str, key: str, step: Progress | xr.Dataset):
-        """In the executor's thread: pass on every Dataset, and progress now and then."""
-        if isinstance(step, xr.Dataset):
-            self._arrive(topic, key, dataset=step)
-        elif time.monotonic() - self._reported.get(topic, 0.0) > _REPORT_EVERY:
-            self._reported[topic] = time.monotonic()
-            self._arrive(topic, key, progress=step)
+        """In the executor's thread: pass on Datasets and progress."""
+        self._arrive(topic, key, **({"dataset": step} if isinstance(step, xr.Dataset) else {"progress": step}))
 
     def _show(self):
         """Show everything that has arrived and is still wanted, in one update."""
         with self._lock:
             arrived, self._arrived, self._asked = self._arrived, {}, False
+            asked_at = self._asked_at
         datasets, progress, error = dict(self.datasets), dict(self.progress), self.error
         for topic, news in arrived.items():
             if self._wanted.get(topic) != news["key"] or topic in self.stopped:
@@ -158,6 +166,9 @@ class Results(param.Parameterized):
                 progress.pop(topic, None)
                 error = self._end(topic, news["key"], news["ended"], datasets) or error
         self.param.update(datasets=datasets, progress=progress, error=error)
+        with self._lock:
+            self._shown_at = time.monotonic()
+            self._took = self._shown_at - asked_at
 
     def _end(self, topic: str, key: str, fault: Exception | None, datasets: Mapping[str, xr.Dataset]) -> str:
         """Keep a final result, or give the words for a failure."""

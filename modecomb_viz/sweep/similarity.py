@@ -14,7 +14,7 @@ from modecomb_viz.alignment.base import matched_names
 from modecomb_viz.executor import Progress
 from modecomb_viz.hypercube import Combinations
 from modecomb_viz.permutation import Params
-from modecomb_viz.similarity import FUNCTIONAL, WEIGHTS, disagreement_bounds
+from modecomb_viz.similarity import FUNCTIONAL, WEIGHTS, InnerProducts, disagreement_bounds, flat_weights
 from modecomb_viz.sweep.measurement import QUANTITIES, Located, Measurement, Step, Sweep
 from modecomb_viz.sweep.refinement import growing
 from modecomb_viz.sweep.settings import LawSettings, check_count
@@ -104,21 +104,26 @@ class _Table:
     """Networks, what they answer, and all pairs compared."""
 
     def __init__(self, run: Measurement, sweep: SimilaritySweep, aligned: Params):
-        self._run, self._sweep = run, sweep
-        self._ends = (run.params_a, aligned)
+        self._run, self._sweep, self._matched = run, sweep, matched_names(run.modes.spec)
+        self._weights = InnerProducts(*(flat_weights(params, self._matched) for params in (run.params_a, aligned)))
+        self._weighted: list[int] = []
         self._names: list[str] = []
         self._logits: list[dict[str, Tensor]] = []
         self._features: list[dict[str, Tensor]] = []
-        self._weights: list[Params | None] = []
         self._pairs: dict[tuple[str, str, int, int], float] = {}
 
     def add(self, names: list[str], family: Combinations, coordinates: Tensor) -> Generator[Progress, None, None]:
         """Evaluate networks and compare them with all that are there."""
         found = yield from self._run.of_splits(family, coordinates, ("logits",))
         logits = {split: torch.from_numpy(of["logits"]) for split, of in found.items()}
+        rows = []
         for i, name in enumerate(names):
             weights = {k: w[0] for k, w in family(coordinates[i : i + 1]).items()}
+            rows.append(flat_weights(weights, self._matched))
+            self._weighted.append(len(self._names))
             self._append(name, {split: values[i] for split, values in logits.items()}, weights)
+            yield Progress(self._run.done, self._run.total)
+        for _ in self._weights.add(rows):
             yield Progress(self._run.done, self._run.total)
 
     def add_ensemble(self):
@@ -130,15 +135,12 @@ class _Table:
         features = logits
         if self._sweep.layer:
             features = self._run.features(weights, self._sweep.layer) if weights else {}
-        for table, value in zip(
-            (self._names, self._logits, self._features, self._weights), (name, logits, features, weights), strict=True
-        ):
+        for table, value in zip((self._names, self._logits, self._features), (name, logits, features), strict=True):
             table.append(value)
         for other in range(len(self._names)):
             self._compare(len(self._names) - 1, other)
 
     def _compare(self, i: int, j: int):
-        names = matched_names(self._run.modes.spec)
         for split, data in self._run.splits.items():
             y = data.y.cpu()
             pair = self._logits[i][split], self._logits[j][split]
@@ -150,12 +152,15 @@ class _Table:
                 self._put(measure, split, i, j, value)
             for measure, value in zip(_BOUNDS, disagreement_bounds(*pair, y), strict=True):
                 self._put(measure, split, i, j, value)
-        if self._weights[i] is not None and self._weights[j] is not None:
-            for measure, function in WEIGHTS.items():
-                self._put(measure, "", i, j, function(self._weights[i], self._weights[j], *self._ends, names))
 
     def _put(self, measure: str, split: str, i: int, j: int, value: float):
         self._pairs[measure, split, i, j] = self._pairs[measure, split, j, i] = value
+
+    def _of_weights(self, measure: str) -> np.ndarray:
+        """``[network, network]``, NaN for those that have none."""
+        table = np.full((len(self._names),) * 2, np.nan)
+        table[np.ix_(self._weighted, self._weighted)] = WEIGHTS[measure](self._weights).numpy()
+        return table
 
     def dataset(self):
         """All that is there."""
@@ -166,8 +171,7 @@ class _Table:
             values = [[[self._pairs[measure, s, i, j] for j in every] for i in every] for s in splits]
             variables[measure] = ("split", "model", "other"), np.array(values)
         for measure in WEIGHTS:
-            values = [[self._pairs.get((measure, "", i, j), np.nan) for j in every] for i in every]
-            variables[measure] = ("model", "other"), np.array(values)
+            variables[measure] = ("model", "other"), self._of_weights(measure)
         own = [[_measured(one[split], self._run.splits[split].y.cpu()) for one in self._logits] for split in splits]
         together = [[_measured(mean, self._run.splits[s].y.cpu()) for mean in self._growing_means(s)] for s in splits]
         for q, quantity in enumerate(QUANTITIES):

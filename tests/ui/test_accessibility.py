@@ -1,0 +1,65 @@
+"""Every page, in both themes, and a report: axe finds nothing serious in them."""
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+
+import modecomb_viz as mc
+from modecomb_viz.state import PAGES
+
+#: Grave enough to keep somebody from using the page.
+GRAVE = ("serious", "critical")
+
+#: What axe tells of a page as one.
+RULES = {"resultTypes": ["violations"], "runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "best-practice"]}
+
+
+def violations(page) -> list[str]:
+    """One line per element that breaks a rule: rule, impact, where, what is wrong."""
+    return [
+        f"{found['id']} ({found['impact']}) {node['target']} {node['html'][:160]}: {node['failureSummary']}"
+        for found in Axe().run(page, options=RULES).response["violations"]
+        for node in found["nodes"]
+    ]
+
+
+def grave(page, looks: int = 5) -> list[str]:
+    """What is grave and lasts: colours that are on their way are looked at again."""
+    found: list[str] = []
+    for _ in range(looks):
+        found = [line for line in violations(page) if any(f"({impact})" in line for impact in GRAVE)]
+        if not found:
+            break
+    return found
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_every_page_of_the_explorer_is_accessible(serve, page, deep, theme):
+    server = serve("apps/explorer.py")
+    page.goto(f"{server.url}?resolution=9&draws=8&page=Layers")
+    deep.wait_until_complete(1)
+    if theme == "dark":
+        page.get_by_label("Toggle theme").first.click()
+        deep.wait("document.documentElement.dataset.theme === 'dark' || deep(document, '.mui-dark').length > 0")
+    found = {}
+    for name, views in PAGES.items():
+        page.get_by_role("tab", name=name).click()
+        deep.wait("deep(document, '.numbers').length === arg", len(views))
+        deep.wait("deep(document, '.numbers').every((e) => e.textContent.length > 20)")
+        if name != "Transitivity":  # its universe takes long
+            deep.wait_until_complete(len(views))
+        found[name] = grave(page)
+    assert not any(found.values()), found
+
+
+def test_a_report_is_accessible(page, tmp_path):
+    modes = mc.open_modes("digits-mlp")
+    shown = [mc.sweep_plane(modes, resolution=9), mc.sweep_segment(modes, points=9), mc.sweep_similarity(modes, n=4)]
+    path = mc.save_report(shown, tmp_path / "report.html", title="A report")
+    page.goto(path.as_uri())
+    page.wait_for_function("document.querySelectorAll('canvas').length > 0 || document.querySelector('.bk-Figure')")
+    assert grave(page) == []
+
+
+def test_what_is_not_accessible_is_found(page):
+    page.set_content("<html lang=en><title>t</title><main><img src='x.png'><button></button></main></html>")
+    assert {line.split()[0] for line in grave(page)} == {"image-alt", "button-name"}
