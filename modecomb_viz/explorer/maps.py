@@ -116,7 +116,6 @@ class OtherView(_PlaneView):
 
     title = "The other map"
     name_of_view, topic, beside = "other", "other", "plane"
-    always = False
     options = (*_PlaneView.options, "against", "other_alignment", "other_strength", "other_repair", "kept")
     sentence = "The same plane under another setting, in the colours of the first map."
 
@@ -136,7 +135,6 @@ class DifferenceView(View):
 
     title = "Difference"
     name_of_view = "difference"
-    always = False
     width, height = 400, TALL
     options = ("quantity", "split", "contours")
     sentence = (

@@ -31,7 +31,7 @@ from modecomb_viz.explorer.places import CutView, InspectionView
 from modecomb_viz.explorer.views import DistributionView, SegmentView, View
 from modecomb_viz.explorer.visited import Visited
 from modecomb_viz.permutation import Params
-from modecomb_viz.state import PAGES, ExplorerState, Results
+from modecomb_viz.state import ON_DEMAND, PAGES, ExplorerState, Results
 from modecomb_viz.sweep import INSPECTED, point_params
 
 __all__ = ["Explorer", "error_page"]
@@ -138,8 +138,7 @@ class Explorer(pn.viewable.Viewer):
 
     def _asked(self, names: tuple[str, ...]) -> list[pn.viewable.Viewable]:
         """The pictures of a page, without those that nothing asks for at present."""
-        views = [self.views[name] for name in names]
-        return [view.layout for view in views if view.always or view.asked]
+        return [self.views[name].layout for name in names if name not in ON_DEMAND or self.views[name].asked]
 
     def _fill(self, *events: param.parameterized.Event):
         page = self.state.page

@@ -22,7 +22,6 @@ class CutView(PictureView):
 
     title, sentence = "Cut through the map", "Drag through the map to cut it."
     name_of_view = sweep = "cut"
-    always = False
     formula = "L(Θ(u(t), v(t))) with (u, v)(t) = (1 − t)·start + t·end."
 
     def _tools(self) -> list[pn.viewable.Viewable]:
@@ -41,7 +40,6 @@ class InspectionView(PictureView):
 
     title, sentence = "One point", "Tap the map to look at a point."
     name_of_view = sweep = "inspection"
-    always = False
     panel = 380
     formula = (
         "Disagreement: share of examples with another argmax. Jensen–Shannon: ½KL(P‖M) + ½KL(Q‖M), M = ½(P + Q). "

@@ -73,7 +73,6 @@ class View(pn.viewable.Viewer):
         panel: pixels that each part of the figure needs; where there is less they stand below each other.
         width: the same for the view among others.
         height: of every part, in CSS, for figures that can have any; of others their own.
-        always: whether it is on its page also while the choices ask for nothing in it.
     """
 
     title: str
@@ -84,7 +83,6 @@ class View(pn.viewable.Viewer):
     panel: int = 320
     width: int = 900
     height: str = ""
-    always: bool = True
 
     def __init__(self, state: ExplorerState, results: Results):
         super().__init__()

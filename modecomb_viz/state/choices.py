@@ -14,7 +14,7 @@ from modecomb_viz.repair import REPAIRS, has_batch_norm
 from modecomb_viz.state.requests import law_parameter, sweeps_of
 from modecomb_viz.sweep import Sweep
 
-__all__ = ["AGAINST", "MIX_BOUNDS", "PAGES", "RESOLUTIONS", "TOPICS", "ExplorerState", "open_shared"]
+__all__ = ["AGAINST", "MIX_BOUNDS", "ON_DEMAND", "PAGES", "RESOLUTIONS", "TOPICS", "ExplorerState", "open_shared"]
 
 #: The pictures of the explorer, and what is computed for each.
 TOPICS: dict[str, tuple[str, ...]] = {
@@ -44,6 +44,9 @@ PAGES: dict[str, tuple[str, ...]] = {
     "Layers": ("mixer", "layers"),
     "Modes": ("modes",),
 }
+
+#: Pictures that are on their page only while the choices ask for something in them.
+ON_DEMAND = ("other", "difference", "cut", "inspection")
 
 #: Points per side that the explorer offers; 2^k + 1, so that every coarser level reaches all edges.
 RESOLUTIONS = (9, 17, 33, 65, 129)
