@@ -6,8 +6,7 @@ to the others, and style sheets are inline too.
 """
 
 import sys
-from collections.abc import Callable, Iterator
-from threading import RLock
+from collections.abc import Iterator
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -15,7 +14,6 @@ import panel as pn
 from bokeh.core.serialization import Serializer
 from bokeh.model import Model
 from bokeh.models import ImportedStyleSheet, UIElement
-from panel.io import notebook
 from panel.io.model import remove_root
 from panel.io.notebook import replace_inline_css
 from panel.models.esm import ReactiveESM
@@ -31,7 +29,6 @@ class NotebookViewer(pn.viewable.Viewer):
         super().__init__()
         if pn.state.curdoc is None and _slim not in Viewable._preprocessing_hooks:
             Viewable._preprocessing_hooks.append(_slim)
-            notebook.send = _one_at_a_time(notebook.send)
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> Any:
         _load()
@@ -50,17 +47,6 @@ def _load():
     """Load Panel into the notebook unless that was done; inline, as a kernel may have no network. Colab has one."""
     if not pn.extension._loaded:
         pn.extension(inline="google.colab" not in sys.modules)
-
-
-def _one_at_a_time(send: Callable[..., None]) -> Callable[..., None]:
-    """A message goes out in parts; those of the executor's thread must not come between those of the kernel's."""
-    lock = RLock()
-
-    def sent(comm: Any, message: Any):
-        with lock:
-            send(comm, message)
-
-    return sent
 
 
 #: The component of every root that carries the bundle, by its id.
