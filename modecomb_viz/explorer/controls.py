@@ -4,6 +4,7 @@ import panel as pn
 import panel_material_ui as pmui
 import param
 
+from modecomb_viz.explorer.notebook import NotebookViewer
 from modecomb_viz.hypercube import LAWS
 from modecomb_viz.state import PAGES, ExplorerState, law_parameter
 
@@ -86,7 +87,7 @@ def _relevant_on(on: str, state: ExplorerState) -> dict[str, bool]:
     }
 
 
-class Controls(pn.viewable.Viewer):
+class Controls(NotebookViewer):
     """The sidebar: one widget per parameter; a control that would change nothing is hidden."""
 
     def __init__(self, state: ExplorerState):

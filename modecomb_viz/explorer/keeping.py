@@ -16,6 +16,7 @@ from bokeh.document import Document
 from bokeh.models import ColumnDataSource
 
 from modecomb_viz.explorer.later import Later
+from modecomb_viz.explorer.notebook import NotebookViewer, Words
 from modecomb_viz.explorer.views import folded
 from modecomb_viz.export.archive import archive
 from modecomb_viz.report import save_report
@@ -27,7 +28,7 @@ __all__ = ["Address", "Cell", "Keeping"]
 _QUIET = 0.4
 
 
-class Keeping(pn.viewable.Viewer):
+class Keeping(NotebookViewer):
     """A row of buttons: undo, redo; the data and the report of what is shown.
 
     Attributes:
@@ -87,13 +88,13 @@ def _rendered(datasets: list[xr.Dataset], title: str) -> bytes:
         return save_report(datasets, Path(folder) / "report.html", title=title).read_bytes()
 
 
-class Cell(pn.viewable.Viewer):
+class Cell(NotebookViewer):
     """The code that shows the same view in a notebook, folded, with a button that copies it."""
 
     def __init__(self, state: ExplorerState, document: Document | None):
         super().__init__()
         self._state = state
-        self._code = pn.pane.HTML("", sizing_mode="stretch_width", styles={"overflow-x": "auto", "font-size": "12px"})
+        self._code = Words("", sizing_mode="stretch_width", styles={"overflow-x": "auto", "font-size": "12px"})
         self._text = ColumnDataSource({"code": [""]})
         copy = pmui.Button(label="Copy", variant="text", size="small", margin=0)
         copy.js_on_click(args={"text": self._text}, code="navigator.clipboard.writeText(text.data.code[0])")

@@ -10,6 +10,7 @@ import panel_material_ui as pmui
 import param
 import xarray as xr
 
+from modecomb_viz.explorer.notebook import Words
 from modecomb_viz.explorer.views import View
 from modecomb_viz.figures.looks import COLORS, lost_text, number, shortened, signed
 from modecomb_viz.state import MIX_BOUNDS, ExplorerState, Results
@@ -38,7 +39,7 @@ class MixerView(View):
 
     def __init__(self, state: ExplorerState, results: Results):
         self.sliders: list[pmui.FloatSlider] = []
-        self._bars: list[pn.pane.HTML] = []
+        self._bars: list[Words] = []
         self._rows = pn.Column(sizing_mode="stretch_width", styles={"max-height": "340px", "overflow-y": "auto"})
         self._amount = pmui.FloatInput(
             label="Amount", value=0.1, step=0.1, width=100, size="small",
@@ -99,7 +100,7 @@ class MixerView(View):
             )
             for name, value in zip(names, self.coefficients.tolist(), strict=True)
         ]  # fmt: skip
-        self._bars = [pn.pane.HTML("", width=2 * _BAR + 70, margin=(14, 4, 0, 4)) for _ in names]
+        self._bars = [Words("", width=2 * _BAR + 70, margin=(14, 4, 0, 4)) for _ in names]
         for slider in self.sliders:
             slider.param.watch(self._slid, ["value"])
         self._rows.objects = [

@@ -9,6 +9,7 @@ import xarray as xr
 from markupsafe import Markup, escape
 
 from modecomb_viz.checkpoints import ModeSet
+from modecomb_viz.explorer.notebook import Words
 from modecomb_viz.explorer.views import View, folded
 from modecomb_viz.figures.looks import number
 from modecomb_viz.report import TABLE_STYLE, Table
@@ -31,7 +32,7 @@ class ModesView(View):
 
     def __init__(self, state: ExplorerState, results: Results):
         self.about, self.symmetry = (
-            pn.pane.HTML("", sizing_mode="stretch_width", margin=(4, 10), stylesheets=[TABLE_STYLE]) for _ in range(2)
+            Words("", sizing_mode="stretch_width", margin=(4, 10), stylesheets=[TABLE_STYLE]) for _ in range(2)
         )
         self._cautions = pmui.Alert(object="", severity="info", sizing_mode="stretch_width", margin=(6, 10))
         super().__init__(state, results)

@@ -20,6 +20,7 @@ from modecomb_viz.explorer.maps import DifferenceView, MapView, OtherView
 from modecomb_viz.explorer.mixer import MixerView
 from modecomb_viz.explorer.modes import ModesView
 from modecomb_viz.explorer.naming import name_elements
+from modecomb_viz.explorer.notebook import NotebookViewer
 from modecomb_viz.explorer.pictures import (
     LawsView,
     LayersView,
@@ -69,7 +70,7 @@ class _Publisher:
             call()
 
 
-class Explorer(pn.viewable.Viewer):
+class Explorer(NotebookViewer):
     """The live explorer of the hypercube between two networks.
 
     Args:

@@ -6,6 +6,7 @@ from typing import ClassVar
 import panel as pn
 import xarray as xr
 
+from modecomb_viz.explorer.notebook import Words
 from modecomb_viz.explorer.views import View, folded
 from modecomb_viz.figures import Figure
 from modecomb_viz.report import PICTURES, TABLE_STYLE, Picture, Shown
@@ -24,7 +25,7 @@ class PictureView(View):
     sweep: ClassVar[str]
 
     def __init__(self, state: ExplorerState, results: Results):
-        self.table = pn.pane.HTML("", sizing_mode="stretch_width", stylesheets=[TABLE_STYLE])
+        self.table = Words("", sizing_mode="stretch_width", stylesheets=[TABLE_STYLE])
         self._picture: Picture | None = None
         super().__init__(state, results)
 

@@ -11,6 +11,7 @@ import panel_material_ui as pmui
 import param
 import xarray as xr
 
+from modecomb_viz.explorer.notebook import NotebookViewer, Words
 from modecomb_viz.figures import Figure, SamplesFigure, SegmentFigure
 from modecomb_viz.figures.segments import d2_barrier
 from modecomb_viz.state import TOPICS, ExplorerState, Results
@@ -62,7 +63,7 @@ def folded(title: str, content: pn.viewable.Viewable) -> pmui.Card:
     )
 
 
-class View(pn.viewable.Viewer):
+class View(NotebookViewer):
     """One picture, what it shows in a sentence, and a line with its numbers and its progress.
 
     Attributes:
@@ -88,8 +89,8 @@ class View(pn.viewable.Viewer):
         super().__init__()
         self.state, self.results = state, results
         self.figure = self._make_figure()
-        self.status = pn.pane.HTML("", styles={"font-size": "13px"}, sizing_mode="stretch_width", min_height=20)
-        self.bar = pn.pane.HTML(_bar(0), sizing_mode="stretch_width", height=4, margin=(0, 10))
+        self.status = Words("", styles={"font-size": "13px"}, sizing_mode="stretch_width", min_height=20)
+        self.bar = Words(_bar(0), sizing_mode="stretch_width", height=4, margin=(0, 10))
         self.switch = pmui.Button(
             label="Stop", variant="text", size="small", margin=(0, 10, 0, 0), on_click=self._toggle
         )
@@ -98,8 +99,8 @@ class View(pn.viewable.Viewer):
         for panel in panels if self.height else []:
             panel.sizing_mode = mode
         self._panes = [pn.pane.Bokeh(panel, sizing_mode=mode, margin=0) for panel in panels]
-        self._heading = pn.pane.HTML("", styles={"font-size": "16px"}, margin=(6, 10, 0, 10))
-        self._words = pn.pane.HTML("", styles={"font-size": "12px"}, margin=(4, 10, 0, 10), sizing_mode="stretch_width")
+        self._heading = Words("", styles={"font-size": "16px"}, margin=(6, 10, 0, 10))
+        self._words = Words("", styles={"font-size": "12px"}, margin=(4, 10, 0, 10), sizing_mode="stretch_width")
         self._say(self.title, self.sentence)
         self._in_page = pn.state.curdoc is not None
         if self._panes:

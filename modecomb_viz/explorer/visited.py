@@ -9,6 +9,7 @@ import param
 from bokeh.document import Document
 
 from modecomb_viz.explorer.later import Later
+from modecomb_viz.explorer.notebook import NotebookViewer, Words
 from modecomb_viz.explorer.views import folded
 from modecomb_viz.figures.thumbnails import thumbnail
 from modecomb_viz.state import ExplorerState, Results, Visit, Visits
@@ -22,7 +23,7 @@ _QUIET = 1.5
 _NARROW = {"minWidth": 0, "padding": "2px 5px"}
 
 
-class Visited(pn.viewable.Viewer):
+class Visited(NotebookViewer):
     """A folded list of what was looked at.
 
     Attributes:
@@ -66,7 +67,7 @@ class Visited(pn.viewable.Viewer):
             pmui.Button(label="Compare", on_click=lambda event: self.visits.compare(visit), **looks),
             pmui.Button(label="Forget", on_click=lambda event: self.visits.drop(visit), **looks),
         )
-        image = pn.pane.HTML(
+        image = Words(
             f'<img alt="" width="72" height="48" src="data:image/png;base64,{picture}">', width=76, margin=(8, 4, 0, 0)
         )
         return pn.Row(image, pn.Column(name, buttons, sizing_mode="stretch_width"), sizing_mode="stretch_width")

@@ -4,7 +4,16 @@
 executor and holds what has arrived. Neither knows a widget, so both are driven and tested from Python.
 """
 
-from modecomb_viz.state.choices import AGAINST, MIX_BOUNDS, ON_DEMAND, PAGES, RESOLUTIONS, TOPICS, ExplorerState, open_shared
+from modecomb_viz.state.choices import (
+    AGAINST,
+    MIX_BOUNDS,
+    ON_DEMAND,
+    PAGES,
+    RESOLUTIONS,
+    TOPICS,
+    ExplorerState,
+    open_shared,
+)
 from modecomb_viz.state.history import History
 from modecomb_viz.state.requests import law_parameter
 from modecomb_viz.state.results import Results

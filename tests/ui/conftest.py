@@ -60,6 +60,12 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
+@pytest.fixture(scope="module")
+def port() -> int:
+    """A free one, for a server of a whole module."""
+    return free_port()
+
+
 def wait_until_served(server: Server, deadline: float):
     while time.monotonic() < deadline:
         assert server.process.poll() is None, server.printed()
@@ -128,9 +134,13 @@ class Deep:
     def texts(self, selector: str) -> list[str]:
         return self.page.evaluate(f"(s) => {{{DEEP} return deep(document, s).map((e) => e.textContent)}}", selector)
 
+    def read(self, expression: str):
+        """The value of a JavaScript expression, in which ``deep`` and ``pictures`` are at hand."""
+        return self.page.evaluate(f"() => {{{DEEP} return {expression}}}")
+
     def pictures(self) -> list[int]:
         """A number per figure that changes when its pixels do (the second canvas of a figure is for tools)."""
-        return self.page.evaluate(f"() => {{{DEEP} return pictures()}}")
+        return self.read("pictures()")
 
     def wait(self, condition: str, argument=None, timeout: float = 30_000):
         """Wait for a JavaScript condition, in which ``deep`` and ``pictures`` are at hand."""

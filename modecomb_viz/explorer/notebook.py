@@ -1,0 +1,92 @@
+"""In a notebook: views that load what they need, and that need neither a network nor megabytes per control.
+
+Where resources are inline, Panel puts the whole bundle of the material components, 1.4 MB, into every one of them, and
+fetches style sheets by their address all the same. Here the first component keeps the bundle, the browser gives it
+to the others, and style sheets are inline too.
+"""
+
+import sys
+from collections.abc import Iterator
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import panel as pn
+from bokeh.core.serialization import Serializer
+from bokeh.model import Model
+from bokeh.models import ImportedStyleSheet, UIElement
+from panel.io.model import remove_root
+from panel.io.notebook import replace_inline_css
+from panel.models.esm import ReactiveESM
+from panel.viewable import Viewable
+
+__all__ = ["NotebookViewer", "Words"]
+
+
+class NotebookViewer(pn.viewable.Viewer):
+    """A viewer that a notebook displays as it is: without ``pn.extension()``, and without a network."""
+
+    def __init__(self):
+        super().__init__()
+        if pn.state.curdoc is None and _slim not in Viewable._preprocessing_hooks:
+            Viewable._preprocessing_hooks.append(_slim)
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> Any:
+        _load()
+        return super()._repr_mimebundle_(include, exclude)
+
+
+class Words(pn.pane.HTML):
+    """HTML that changes: Panel sends the addresses of all style sheets with every change, this sends what changed."""
+
+    def _update(self, ref: str, model: Model):
+        properties = self._get_properties(model.document)
+        model.update(**{name: value for name, value in properties.items() if name != "stylesheets"})
+
+
+def _load():
+    """Load Panel into the notebook unless that was done; inline, as a kernel may have no network. Colab has one."""
+    if not pn.extension._loaded:
+        pn.extension(inline="google.colab" not in sys.modules)
+
+
+#: The component of every root that carries the bundle, by its id.
+_CARRIERS: WeakKeyDictionary[Model, str] = WeakKeyDictionary()
+
+
+def _slim(viewable: Viewable, root: Model):
+    """Before models are sent to a notebook: one bundle for all of them, and no style sheet that is fetched."""
+    if pn.config.comms in ("ipywidgets", "vscode") and root.document is None:
+        remove_root(root)  # a figure that is shown again still belongs to where it was
+    if not pn.config.inline:
+        return
+    components = {model.id: model for model in root.select({"type": ReactiveESM}) if model.bundle not in (None, "url")}
+    if components and root not in _CARRIERS:
+        _CARRIERS[root] = next(name for name in _finalized(Serializer().encode(root)) if name in components)
+    components.pop(_CARRIERS.get(root, ""), None)
+    for model in components.values():
+        model.esm = ""
+    _inline_stylesheets(root)
+
+
+def _inline_stylesheets(root: Model):
+    """Style sheets as text instead of by address; each once, whatever number of models has it."""
+    texts: dict[str, Model] = {}
+    for model in root.select({"type": UIElement}):
+        sheets = [
+            texts.setdefault(sheet.url, replace_inline_css(sheet)) if isinstance(sheet, ImportedStyleSheet) else sheet
+            for sheet in model.stylesheets
+        ]
+        if sheets != model.stylesheets:
+            model.stylesheets = sheets
+
+
+def _finalized(encoded: Any) -> Iterator[str]:
+    """Ids of models in the order in which BokehJS makes them ready: what a model holds comes before itself."""
+    if isinstance(encoded, dict):
+        for part in encoded.values():
+            yield from _finalized(part)
+        if encoded.get("type") == "object" and "id" in encoded:
+            yield encoded["id"]
+    elif isinstance(encoded, list | tuple):
+        for part in encoded:
+            yield from _finalized(part)
