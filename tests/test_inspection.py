@@ -203,12 +203,15 @@ def test_contours_are_at_equal_height(digits):
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({}, "0.875 of π(B) where z = 1, 0.125 where z = 0; z: a draw of bernoulli (p 0.5) per unit, seed 0"),
-        ({"z": 1}, "z = 1 on the first 1 layers"),
-        ({"z": ("fc1", "fc3")}, "z = 1 on fc1, fc3"),
-        ({"z": "sign"}, "z: the sign point"),
+        (
+            {},
+            "Λ = 0.875 where z = 1 and 0.125 where z = 0: so much of π(B), the rest of A. z is a draw of bernoulli",
+        ),
+        ({"z": 1}, "z is 1 on the first 1 layers"),
+        ({"z": ("fc1", "fc3")}, "z is 1 on fc1, fc3"),
+        ({"z": "sign"}, "z is the sign point"),
         ({"plane": "random"}, "½ + 0.875·D₁ + 0.125·D₂"),
-        ({"plane": "three_modes"}, "with 0.875 of π(B) and 0.125 of π(C)"),
+        ({"plane": "three_modes"}, "On average 0.875 of π(B), 0.125 of π(C)."),
     ],
 )
 def test_the_coefficients_in_words(digits, settings, words):

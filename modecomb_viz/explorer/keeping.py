@@ -16,7 +16,7 @@ from bokeh.document import Document
 from bokeh.models import ColumnDataSource
 
 from modecomb_viz.explorer.later import Later
-from modecomb_viz.explorer.notebook import NotebookViewer, Words
+from modecomb_viz.explorer.notebook import NotebookViewer, Words, at_home
 from modecomb_viz.explorer.views import folded
 from modecomb_viz.export.archive import archive
 from modecomb_viz.report import save_report
@@ -54,7 +54,7 @@ class Keeping(NotebookViewer):
             download.variant = "text"
         self._layout = pn.Row(self.undo, self.redo, self.data, self.report)
         self.history.param.watch(self._show_history, ["can_undo", "can_redo"])
-        results.param.watch(self._show_data, ["datasets", "topics"])
+        results.param.watch(at_home(self._show_data), ["datasets", "topics"])
         self._show_history()
         self._show_data()
 

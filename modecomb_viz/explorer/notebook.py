@@ -5,8 +5,10 @@ fetches style sheets by their address all the same. Here the first component kee
 to the others, and style sheets are inline too.
 """
 
+import asyncio
 import sys
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -19,7 +21,7 @@ from panel.io.notebook import replace_inline_css
 from panel.models.esm import ReactiveESM
 from panel.viewable import Viewable
 
-__all__ = ["NotebookViewer", "Words"]
+__all__ = ["NotebookViewer", "Words", "at_home"]
 
 
 class NotebookViewer(pn.viewable.Viewer):
@@ -33,6 +35,27 @@ class NotebookViewer(pn.viewable.Viewer):
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> Any:
         _load()
         return super()._repr_mimebundle_(include, exclude)
+
+
+def at_home(call: Callable[..., None]) -> Callable[..., None]:
+    """A watcher of results that runs in the thread in which it was made.
+
+    In a notebook results arrive in the thread that computes them. What is sent to the page goes in several messages, and
+    those of two threads would mix, so all that draws is handed to the kernel's loop. In a page that is served results
+    come in its own thread already; where no loop runs, as in a script, nothing is shown and the call is made at once.
+    """
+    try:
+        home, loop = threading.get_ident(), asyncio.get_running_loop()
+    except RuntimeError:
+        return call
+
+    def called(*events: Any):
+        if threading.get_ident() == home:
+            call(*events)
+        elif not loop.is_closed():
+            loop.call_soon_threadsafe(call, *events)
+
+    return called
 
 
 class Words(pn.pane.HTML):

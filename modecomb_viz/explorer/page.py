@@ -20,7 +20,7 @@ from modecomb_viz.explorer.maps import DifferenceView, MapView, OtherView
 from modecomb_viz.explorer.mixer import MixerView
 from modecomb_viz.explorer.modes import ModesView
 from modecomb_viz.explorer.naming import name_elements
-from modecomb_viz.explorer.notebook import NotebookViewer
+from modecomb_viz.explorer.notebook import NotebookViewer, at_home
 from modecomb_viz.explorer.pictures import (
     LawsView,
     LayersView,
@@ -122,9 +122,9 @@ class Explorer(NotebookViewer):
             self._shown,
             sizing_mode="stretch_width",
         )
-        self.results.param.watch(self._fill, ["topics"])
+        self.results.param.watch(at_home(self._fill), ["topics"])
         self._faults: list[str] = []
-        self.results.param.watch(self._show_errors, ["error"])
+        self.results.param.watch(at_home(self._show_errors), ["error"])
         self.state.param.watch(self._show_errors, ["refusal"])
         self.state.param.watch(self._show_warning, ["modes_name", "repair"])
         self._show_errors()

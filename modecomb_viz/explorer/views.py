@@ -11,7 +11,7 @@ import panel_material_ui as pmui
 import param
 import xarray as xr
 
-from modecomb_viz.explorer.notebook import NotebookViewer, Words
+from modecomb_viz.explorer.notebook import NotebookViewer, Words, at_home
 from modecomb_viz.figures import Figure, SamplesFigure, SegmentFigure
 from modecomb_viz.figures.segments import d2_barrier
 from modecomb_viz.state import TOPICS, ExplorerState, Results
@@ -124,7 +124,7 @@ class View(NotebookViewer):
         self._drawn: tuple[Any, ...] = ()
         self._numbers_shown, self._live = "", False
         self._measured = 0, 0, 0.0
-        results.param.watch(self._refresh, ["datasets", "progress", "stopped", "topics"])
+        results.param.watch(at_home(self._refresh), ["datasets", "progress", "stopped", "topics"])
         state.param.watch(self._refresh, list(self.options))
         self._refresh()
 

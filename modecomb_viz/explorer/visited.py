@@ -9,7 +9,7 @@ import param
 from bokeh.document import Document
 
 from modecomb_viz.explorer.later import Later
-from modecomb_viz.explorer.notebook import NotebookViewer, Words
+from modecomb_viz.explorer.notebook import NotebookViewer, Words, at_home
 from modecomb_viz.explorer.views import folded
 from modecomb_viz.figures.thumbnails import thumbnail
 from modecomb_viz.state import ExplorerState, Results, Visit, Visits
@@ -37,7 +37,7 @@ class Visited(NotebookViewer):
         self._list = pn.Column(sizing_mode="stretch_width")
         self._rows: list[tuple[Visit, pn.Row]] = []
         self._layout = folded("Looked at before", self._list)
-        results.param.watch(self._look, ["progress", "datasets"])
+        results.param.watch(at_home(self._look), ["progress", "datasets"])
         self.visits.param.watch(self._show, ["visits"])
 
     def _look(self, *events: param.parameterized.Event):

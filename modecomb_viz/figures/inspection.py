@@ -2,7 +2,6 @@
 
 import base64
 import io
-from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -23,6 +22,7 @@ from modecomb_viz.figures.base import (
     row_properties,
 )
 from modecomb_viz.figures.looks import COLORS, CONFUSION, HEIGHT
+from modecomb_viz.figures.words import place_template
 from modecomb_viz.results import recipe
 
 __all__ = ["InspectionFigure", "coefficient_words"]
@@ -36,30 +36,10 @@ _WRITTEN = 20
 
 def coefficient_words(dataset: xr.Dataset) -> str:
     """Λ of an inspected point in words: what u and v stand for on its plane, and what they are."""
-    settings, u, v = recipe(dataset), f"{dataset.u.item():.4g}", f"{dataset.v.item():.4g}"
-    match settings["plane"]:
-        case "split":
-            return f"Λ = u·z + v·(1 − z): {u} of π(B) where z = 1, {v} where z = 0; {_z_words(settings)}"
-        case "random":
-            return (
-                f"Λ = ½ + {u}·D₁ + {v}·D₂ with random directions D per {settings['granularity']}, seed "
-                f"{settings['seed']}"
-            )
-        case _:
-            found = zip(dataset.toward.values, dataset.mean_coefficient.values, strict=True)
-            shares = " and ".join(f"{share:.4g} of {name}" for name, share in found)
-            return f"A + Σ Λ_k·(Θ_k − A) with {shares}"
-
-
-def _z_words(settings: dict[str, Any]) -> str:
-    z = settings["z"]
-    if z == "draw":
-        parameters = ", ".join(f"{name} {value:g}" for name, value in settings["parameters"].items())
-        law = f"{settings['distribution']} ({parameters})"
-        return f"z: a draw of {law} per {settings['granularity']}, seed {settings['seed']}"
-    if isinstance(z, str):
-        return f"z: the {z} point"
-    return f"z = 1 on the first {z} layers" if isinstance(z, int) else f"z = 1 on {', '.join(z)}"
+    u, v = (f"{at.item():.4g}".replace("-", "−") for at in (dataset.u, dataset.v))
+    found = zip(dataset.toward.values, dataset.mean_coefficient.values, strict=True)
+    shares = ", ".join(f"{share:.3g} of {name}" for name, share in found)
+    return f"{place_template(recipe(dataset)).format(u=u, v=v)} On average {shares}."
 
 
 class InspectionFigure(Panels):

@@ -8,7 +8,7 @@ import xarray as xr
 
 from modecomb_viz.figures.looks import number, spread
 from modecomb_viz.figures.perturbation import all_groups
-from modecomb_viz.report.points import law_words
+from modecomb_viz.figures.words import law_words
 from modecomb_viz.results import recipe
 from modecomb_viz.statistics import (
     CLAIMS,

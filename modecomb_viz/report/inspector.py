@@ -8,21 +8,12 @@ from bokeh.events import Tap
 from bokeh.models import ColumnDataSource, CustomJS
 
 from modecomb_viz.figures.looks import shortened
-from modecomb_viz.report.points import MapPicture, law_words
+from modecomb_viz.figures.words import place_template
+from modecomb_viz.report.points import MapPicture
 from modecomb_viz.report.recipes import file_name
 from modecomb_viz.results import recipe
 
 __all__ = ["attach", "inspected"]
-
-#: How the points of a plane are written; the page puts numbers for {u} and {v}.
-_WORDS = {
-    "split": "Λ = {u} where z = 1 and {v} where z = 0: so much of π(B), the rest of A. z is ",
-    "random": "Λ = ½ + {u}·D₁ + {v}·D₂, two random directions of root mean square ½.",
-    "affine": "Θ = A + {u}·(π(B) − A) + {v}·(π(C) − A).",
-    "orthonormal": "{u} along A → π(B) and {v} across it, in Euclidean distances of the weights from A.",
-}
-
-_Z = {"fisher": "the Fisher point", "magnitude": "the magnitude point", "sign": "the sign point"}
 
 
 def attach(picture: MapPicture, section: str):
@@ -50,20 +41,6 @@ def _member(dataset: xr.Dataset) -> dict[str, Any]:
         "u": [float(f"{u:.9g}") for u in dataset.u.values],
         "v": [float(f"{v:.9g}") for v in dataset.v.values],
         "marks": marks,
-        "words": _words(settings),
+        "words": place_template(settings),
         "command": f"modecomb point {shlex.quote(file_name(dataset))}",
     }
-
-
-def _words(settings: dict[str, Any]) -> str:
-    plane = settings["plane"]
-    if plane != "split":
-        return _WORDS[settings["coordinates"] if plane == "three_modes" else plane]
-    z, law = settings["z"], f"{law_words(settings)}, one per {settings['granularity']}"
-    if z == "draw":
-        return _WORDS[plane] + f"a draw of {law} (seed {settings['seed']})."
-    if z in ("best", "worst"):
-        return _WORDS[plane] + f"the {z} of {settings['n']} draws of {law}."
-    if isinstance(z, int):
-        return _WORDS[plane] + f"1 on the first {z} layers."
-    return _WORDS[plane] + (f"{_Z[z]}." if isinstance(z, str) else f"1 on {', '.join(map(shortened, z))}.")

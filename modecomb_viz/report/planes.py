@@ -22,7 +22,7 @@ class InspectionPicture(Picture):
         (dataset,) = datasets
         self.heading = f"The point (u, v) = ({dataset.u.item():.4g}, {dataset.v.item():.4g})"
         self.sentence = (
-            f"{coefficient_words(dataset)}. Left: which labels it gives for which; a combination that works has its "
+            f"{coefficient_words(dataset)} Left: which labels it gives for which; a combination that works has its "
             "counts on the diagonal. Middle: how much of π(B) each layer has. Right: what it answers otherwise than "
             "its parents, those first on which it stands alone."
         )

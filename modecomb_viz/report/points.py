@@ -1,8 +1,5 @@
 """Pictures of points of the hypercube: planes, segments, draws of a law, a perturbed matching."""
 
-from collections.abc import Mapping
-from typing import Any
-
 import numpy as np
 import xarray as xr
 
@@ -11,8 +8,8 @@ from modecomb_viz.figures.looks import CURVES, interval, lost_text, number, spre
 from modecomb_viz.figures.perturbation import all_groups, combination, of_repeats, single_groups
 from modecomb_viz.figures.samples import axis_span
 from modecomb_viz.figures.segments import curve_name
+from modecomb_viz.figures.words import law_words
 from modecomb_viz.report.picture import Choice, Picture, Shown, Table, at
-from modecomb_viz.results import recipe
 from modecomb_viz.statistics import BARRIER_OF, barriers, summary, tolerance
 
 __all__ = [
@@ -22,7 +19,6 @@ __all__ = [
     "SegmentPicture",
     "curves_of",
     "kinds_of",
-    "law_words",
 ]
 
 
@@ -195,12 +191,6 @@ class PerturbationPicture(Picture):
                 for group in alone.group.values
             ]
         return Shown(frame, text, Table(head, rows))
-
-
-def law_words(of: xr.Dataset | Mapping[str, Any]) -> str:
-    """The law of a result or a recipe and its parameters, for instance ``bernoulli, p 0.5``."""
-    settings = recipe(of) if isinstance(of, xr.Dataset) else of
-    return ", ".join([settings["distribution"], *(f"{name} {v:g}" for name, v in settings["parameters"].items())])
 
 
 def _tolerated(found: xr.Dataset) -> str:
