@@ -40,7 +40,7 @@ class NotebookViewer(pn.viewable.Viewer):
 def at_home(call: Callable[..., None]) -> Callable[..., None]:
     """A watcher of results that runs in the thread in which it was made.
 
-    In a notebook results arrive in the thread that computes them. What is sent to the page goes in several messages, and
+    In a notebook results arrive in the thread that computes them. What is sent to a page goes in several messages, and
     those of two threads would mix, so all that draws is handed to the kernel's loop. In a page that is served results
     come in its own thread already; where no loop runs, as in a script, nothing is shown and the call is made at once.
     """
