@@ -4,8 +4,18 @@
 executor and holds what has arrived. Neither knows a widget, so both are driven and tested from Python.
 """
 
-from modecomb_viz.state.choices import PAGES, RESOLUTIONS, TOPICS, ExplorerState, law_parameter, open_shared
+from modecomb_viz.state.choices import PAGES, RESOLUTIONS, TOPICS, UPLOADED, ExplorerState, law_parameter, open_shared
 from modecomb_viz.state.history import History
 from modecomb_viz.state.results import Results
 
-__all__ = ["PAGES", "RESOLUTIONS", "TOPICS", "ExplorerState", "History", "Results", "law_parameter", "open_shared"]
+__all__ = [
+    "PAGES",
+    "RESOLUTIONS",
+    "TOPICS",
+    "UPLOADED",
+    "ExplorerState",
+    "History",
+    "Results",
+    "law_parameter",
+    "open_shared",
+]

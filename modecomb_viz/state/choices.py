@@ -22,7 +22,7 @@ from modecomb_viz.sweep import (
     TransitivitySweep,
 )
 
-__all__ = ["PAGES", "RESOLUTIONS", "TOPICS", "ExplorerState", "law_parameter", "open_shared"]
+__all__ = ["PAGES", "RESOLUTIONS", "TOPICS", "UPLOADED", "ExplorerState", "law_parameter", "open_shared"]
 
 #: The pictures of the explorer, and what is computed for each.
 TOPICS: dict[str, tuple[str, ...]] = {
@@ -59,6 +59,9 @@ _LAYER_POINTS = 9
 
 #: Parameters that are no choices.
 _INTERNAL = {"name", "refusal", "shown"}
+
+#: How the names of mode sets begin that a browser sent: they live as long as their session.
+UPLOADED = "uploaded-"
 
 _SEED = {"default": 0, "bounds": (0, 9999)}
 
@@ -223,6 +226,18 @@ class ExplorerState(param.Parameterized):
         names = list(self.modes.params)
         return {mode: names[min(i, len(names) - 1)] for i, mode in enumerate("abc")}
 
+    def offer(self, modes: ModeSet):
+        """Offer one more mode set, to this session alone, and choose it.
+
+        Raises:
+            ValueError: when another set has its name.
+        """
+        if modes.name in (taken := self.param.modes_name.objects):
+            raise ValueError(f"there are modes called '{modes.name}' already. The names are {', '.join(taken)}.")
+        self._own = {**self._own, modes.name: modes}
+        self.param.modes_name.objects = [*self._own, *(name for name in taken if name not in self._own)]
+        self.modes_name = modes.name
+
     @property
     def modes(self) -> ModeSet:
         """The chosen mode set; that before, while a choice is refused."""
@@ -288,6 +303,11 @@ class ExplorerState(param.Parameterized):
             else:
                 setattr(self, name, int(text) if isinstance(declared, param.Integer) else float(text))
         except KeyError:
+            if name == "modes_name" and text.startswith(UPLOADED):
+                raise ValueError(
+                    f"'{text}' were networks that a browser sent, which are kept only as long as their page is open. "
+                    f"Send them again on the page Modes. {kept}"
+                ) from None
             options = declared.objects if isinstance(declared, param.Selector) else ["true", "false"]
             raise ValueError(f"{name} must be one of {', '.join(map(str, options))}, got '{text}'. {kept}") from None
         except ValueError:
