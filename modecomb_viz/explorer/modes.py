@@ -10,6 +10,7 @@ from markupsafe import Markup, escape
 
 from modecomb_viz.checkpoints import ModeSet
 from modecomb_viz.explorer.notebook import Words
+from modecomb_viz.explorer.upload import OwnNetworks
 from modecomb_viz.explorer.views import View, folded
 from modecomb_viz.figures.looks import number
 from modecomb_viz.report import TABLE_STYLE, Table
@@ -20,7 +21,12 @@ __all__ = ["ModesView"]
 
 
 class ModesView(View):
-    """The mode set: recipe, networks with their hashes, cautions, the objective of the matching, the symmetry."""
+    """The mode set: recipe, networks with their hashes, cautions, the objective of the matching, the symmetry.
+
+    Attributes:
+        about, symmetry: the tables.
+        own: where networks of one's own come in.
+    """
 
     title = "Modes"
     name_of_view = "modes"
@@ -34,6 +40,7 @@ class ModesView(View):
         self.about, self.symmetry = (
             Words("", sizing_mode="stretch_width", margin=(4, 10), stylesheets=[TABLE_STYLE]) for _ in range(2)
         )
+        self.own = OwnNetworks(state)
         self._cautions = pmui.Alert(object="", severity="info", sizing_mode="stretch_width", margin=(6, 10))
         super().__init__(state, results)
         self._show_modes()
@@ -41,7 +48,7 @@ class ModesView(View):
 
     def _body(self) -> list[pn.viewable.Viewable]:
         symmetry = folded("Permutation symmetry: which axes move together", self.symmetry)
-        return [self.about, self.status, self._cautions, symmetry]
+        return [self.about, self.status, self._cautions, symmetry, folded("Your own networks", self.own)]
 
     def _show_modes(self, *events: object):
         modes = self.state.modes

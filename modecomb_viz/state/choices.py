@@ -14,7 +14,17 @@ from modecomb_viz.repair import REPAIRS, has_batch_norm
 from modecomb_viz.state.requests import law_parameter, sweeps_of
 from modecomb_viz.sweep import Sweep
 
-__all__ = ["AGAINST", "MIX_BOUNDS", "ON_DEMAND", "PAGES", "RESOLUTIONS", "TOPICS", "ExplorerState", "open_shared"]
+__all__ = [
+    "AGAINST",
+    "MIX_BOUNDS",
+    "ON_DEMAND",
+    "PAGES",
+    "RESOLUTIONS",
+    "TOPICS",
+    "UPLOADED",
+    "ExplorerState",
+    "open_shared",
+]
 
 #: The pictures of the explorer, and what is computed for each.
 TOPICS: dict[str, tuple[str, ...]] = {
@@ -58,6 +68,9 @@ AGAINST = ("nothing", "alignment", "strength", "repair", "kept view")
 
 #: Coefficients between which a layer can be mixed.
 MIX_BOUNDS = (-1.0, 2.0)
+
+#: How the names of mode sets begin that a browser sent: they live as long as their session.
+UPLOADED = "uploaded-"
 
 _SEED = {"default": 0, "bounds": (0, 9999)}
 
@@ -242,13 +255,26 @@ class ExplorerState(param.Parameterized):
         defaults = self.defaults
         differing = {name: value for name, value in self.choices.items() if _text(value) != defaults[name]}
         modes = differing.pop("modes_name", self.first_modes)
-        lines = [repr(modes), *(f"{name}={value!r}" for name, value in differing.items())]
-        return "import modecomb_viz as mc\n\nexplorer = mc.Explorer(\n    " + ",\n    ".join(lines) + ",\n)\nexplorer"
+        called = f"modes,  # the ModeSet '{modes}'" if modes in self._own else f"{modes!r},"
+        lines = [called, *(f"{name}={value!r}," for name, value in differing.items())]
+        return "import modecomb_viz as mc\n\nexplorer = mc.Explorer(\n    " + "\n    ".join(lines) + "\n)\nexplorer"
 
     def _first_modes(self) -> dict[str, str]:
         """A, B and C as a mode set offers them at first."""
         names = list(self.modes.params)
         return {mode: names[min(i, len(names) - 1)] for i, mode in enumerate("abc")}
+
+    def offer(self, modes: ModeSet):
+        """Offer one more mode set, to this session alone, and choose it.
+
+        Raises:
+            ValueError: when another set has its name.
+        """
+        if modes.name in (taken := self.param.modes_name.objects):
+            raise ValueError(f"there are modes called '{modes.name}' already. The names are {', '.join(taken)}.")
+        self._own = {**self._own, modes.name: modes}
+        self.param.modes_name.objects = [*self._own, *(name for name in taken if name not in self._own)]
+        self.modes_name = modes.name
 
     @property
     def modes(self) -> ModeSet:
@@ -328,6 +354,11 @@ class ExplorerState(param.Parameterized):
             else:
                 setattr(self, name, int(text) if isinstance(declared, param.Integer) else float(text))
         except KeyError:
+            if name == "modes_name" and text.startswith(UPLOADED):
+                raise ValueError(
+                    f"'{text}' were networks that a browser sent, which are kept only as long as their page is open. "
+                    f"Send them again on the page Modes. {kept}"
+                ) from None
             options = declared.objects if isinstance(declared, param.Selector) else ["true", "false"]
             raise ValueError(f"{name} must be one of {', '.join(map(str, options))}, got '{text}'. {kept}") from None
         except ValueError:

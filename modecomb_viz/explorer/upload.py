@@ -1,0 +1,161 @@
+"""Networks of one's own, sent by the browser."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+from html import escape
+from typing import Any
+
+import panel as pn
+import panel_material_ui as pmui
+import param
+
+from modecomb_viz.architectures import ARCHITECTURES
+from modecomb_viz.checkpoints import SUFFIXES, ModeSet
+from modecomb_viz.data import DATASETS
+from modecomb_viz.state import UPLOADED, ExplorerState
+from modecomb_viz.state.uploads import LARGEST, Arriving, offered_data, offered_options, open_uploaded
+
+__all__ = ["FileUpload", "OwnNetworks"]
+
+#: Bytes of one message from the browser: less than what any server or notebook takes by default, in base64 too.
+_PIECE = 2**22
+
+_MODES = {"A": "Network A", "B": "Network B", "C": "Network C, if there is one"}
+
+
+class FileUpload(pmui.FileInput):
+    """A button that a checkpoint is chosen with or dropped onto; it comes in pieces, none of it beyond the limit.
+
+    Attributes:
+        file: what has arrived.
+    """
+
+    def __init__(self, mode: str, say: Callable[[str], None]):
+        super().__init__(
+            label=_MODES[mode],
+            uploaded_label=f"{mode}: {{filename}}",
+            accept=",".join(SUFFIXES),
+            chunk_size=_PIECE,
+            max_file_size=LARGEST,
+            variant="outlined",
+            size="small",
+            sizing_mode="stretch_width",
+            sx={"textTransform": "none"},
+        )
+        self.file, self._mode, self._say = Arriving(), mode, say
+
+    def _handle_msg(self, msg: Mapping[str, Any]):
+        """What the browser's side of the button sends."""
+        status = msg.get("status")
+        if status == "initializing":
+            self.file.begin()
+        elif status == "upload_event":
+            self._take(msg)
+        elif status == "finished":
+            self.file.end()
+            self._send_msg({"status": "finished"})
+        elif status == "error":  # the browser found it too large, or could not read it
+            self.file.begin()
+            self._say(f"{self._mode}: {str(msg.get('error'))[:300]}.")
+
+    def _take(self, msg: Mapping[str, Any]):
+        try:
+            self.file.take(str(msg["name"]), int(msg["chunk"]), int(msg["total_chunks"]), msg["data"])
+        except ValueError as error:
+            self._send_msg({"status": "error", "error": str(error)})
+            self._say(f"{self._mode}: {error}")
+
+
+class OwnNetworks(pn.viewable.Viewer):
+    """Two or three checkpoints, an architecture, data: opened for this session alone.
+
+    Attributes:
+        files: the buttons for the files, by mode.
+        architecture, options, data, mean, std: the fields.
+        open: the button that opens them.
+        alert: what came of it.
+    """
+
+    def __init__(self, state: ExplorerState):
+        super().__init__()
+        self.state, self._document = state, pn.state.curdoc
+        wide: dict[str, Any] = {"size": "small", "sizing_mode": "stretch_width"}
+        self.architecture = pmui.Select(label="Architecture", options=list(ARCHITECTURES), **wide)
+        self.options = pmui.TextAreaInput(label="Options, NAME=VALUE, one a line", rows=2, auto_grow=True, **wide)
+        self.data = pmui.Select(label="Data", options=offered_data(), **wide)
+        self.mean = pmui.TextInput(label="Mean of the pixels", placeholder="one number, or one per channel", **wide)
+        self.std = pmui.TextInput(label="Their std", placeholder="one number, or one per channel", **wide)
+        self.open = pmui.Button(label="Open", color="primary", size="small", on_click=self._open)
+        self.alert = pmui.Alert(object="", severity="error", visible=False, sizing_mode="stretch_width", margin=(6, 10))
+        self._chosen = pn.Row(sizing_mode="stretch_width")
+        self._offered = pn.pane.HTML("", styles={"font-size": "12px"}, margin=(0, 10), sizing_mode="stretch_width")
+        self._empty_files()
+        self.architecture.param.watch(self._show_fields, ["value"])
+        self.data.param.watch(self._show_fields, ["value"])
+        self._show_fields()
+
+    def _empty_files(self):
+        """New buttons: the old ones and what they held are gone."""
+        self.files = {mode: FileUpload(mode, self._fail) for mode in _MODES}
+        self._chosen.objects = list(self.files.values())
+
+    def _show_fields(self, *events: param.parameterized.Event):
+        offered = offered_options(self.architecture.value)
+        text = f"{self.architecture.value} takes {offered}; what is left out stays so."
+        of_pixels = self.data.value not in DATASETS
+        with pn.io.hold():
+            self._offered.object = escape(text)
+            self.mean.visible = self.std.visible = of_pixels
+
+    def _fail(self, text: str):
+        self.alert.param.update(object=escape(text), severity="error", visible=True)
+
+    async def _open(self, event: Any):
+        """Beside the server, which goes on meanwhile."""
+        self.open.param.update(loading=True, disabled=True, label="Opening …")
+        self.alert.visible = False
+        files = {mode: button.file for mode, button in self.files.items() if button.file.begun}
+        fields = {name: getattr(self, name).value for name in ("architecture", "options", "data", "mean", "std")}
+        try:
+            modes = await asyncio.to_thread(open_uploaded, self._free_name(), files, **fields)
+        except ValueError as error:
+            self._publish(lambda text=str(error): self._end(text))
+        except Exception as error:  # whatever a file makes a library raise, the page says it; the log has the rest
+            logging.getLogger(__name__).exception("an upload could not be opened")
+            self._publish(lambda text=f"{type(error).__name__}: {error}": self._end(text))
+        else:
+            self._publish(lambda: self._offer(modes, {mode: file.name for mode, file in files.items()}))
+
+    def _publish(self, call: Callable[[], None]):
+        """Pictures are only changed by whoever holds the document."""
+        self._document.add_next_tick_callback(call) if self._document else call()
+
+    def _free_name(self) -> str:
+        taken = self.state.param.modes_name.objects
+        return next(name for i in range(1, len(taken) + 2) if (name := f"{UPLOADED}{i}") not in taken)
+
+    def _offer(self, modes: ModeSet, names: Mapping[str, str]):
+        self._end("")
+        self._empty_files()
+        self.state.offer(modes)
+        text = f"{modes.name} is open: {', '.join(f'{mode} is {name}' for mode, name in names.items())}."
+        self.alert.param.update(object=escape(text), severity="success", visible=True)
+
+    def _end(self, fault: str):
+        self.open.param.update(loading=False, disabled=False, label="Open")
+        if fault:
+            self._fail(fault)
+
+    def __panel__(self) -> pn.Column:
+        said = (
+            f"Two or three checkpoints ({', '.join(SUFFIXES)}) of one architecture, up to {LARGEST >> 20} MiB each. They "
+            "are read as tensors alone, checked, opened for this page only, and kept nowhere: when it is closed or loaded "
+            "again they are gone. docs/your-own-networks.md says how a folder, or code of your own, is opened."
+        )
+        words = pn.pane.HTML(escape(said), styles={"font-size": "12px"}, margin=(4, 10), sizing_mode="stretch_width")
+        fields = pn.Row(self.architecture, self.options, self.data, sizing_mode="stretch_width")
+        pixels = pn.Row(self.mean, self.std, sizing_mode="stretch_width")
+        return pn.Column(
+            words, self._chosen, fields, self._offered, pixels, self.open, self.alert, sizing_mode="stretch_width"
+        )
