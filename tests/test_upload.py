@@ -177,7 +177,7 @@ def test_what_cannot_be_opened_is_said_and_nothing_is_lost(visit, tmp_path, monk
         ("mlp", "widths=[64, 60000, 60000, 10]", ["of weights", "up to 256.0 MiB"]),
         ("mlp", "widths=[64, 9999999999, 10]", ["at most 65,536", "9999999999"]),
         ("resnet", "width=1e99", ["at most 65,536"]),
-        ("mlp", "widths=" + "[" * 400, ["408 characters"]),
+        ("mlp", "widths=" + "[" * 400, ["407 characters"]),
         ("mlp", "widths=" + "[" * 290, ["cannot be built"]),
         ("os:system", "", ["architecture must be one of mlp, convnet", "'os:system'"]),
     ],
@@ -226,7 +226,7 @@ def test_data_that_are_missing_and_data_files(visit, tmp_path, monkeypatch):
     monkeypatch.delenv("MODECOMB_DATA", raising=False)
     files = {mode: arrived(content(mode)) for mode in "AB"}
     fields = {"architecture": "mlp", "options": OPTIONS}
-    with explains("'mnist' is not embedded", "Set MODECOMB_DATA"):
+    with explains("'MNIST' is not embedded", "Set MODECOMB_DATA"):
         open_uploaded("uploaded-1", files, data="mnist", **fields)
     with explains("data must be one of digits, mnist", "'/etc/passwd'"):
         open_uploaded("uploaded-1", files, data="/etc/passwd", **fields)

@@ -1,9 +1,10 @@
 """Networks of one's own, sent by the browser."""
 
-import asyncio
 import logging
 from collections.abc import Callable, Mapping
+from functools import partial
 from html import escape
+from threading import Thread
 from typing import Any
 
 import panel as pn
@@ -111,21 +112,28 @@ class OwnNetworks(pn.viewable.Viewer):
     def _fail(self, text: str):
         self.alert.param.update(object=escape(text), severity="error", visible=True)
 
-    async def _open(self, event: Any):
-        """Beside the server, which goes on meanwhile."""
+    def _open(self, event: Any):
+        """Beside the server, which goes on meanwhile; in a notebook at once."""
         self.open.param.update(loading=True, disabled=True, label="Opening …")
         self.alert.visible = False
         files = {mode: button.file for mode, button in self.files.items() if button.file.begun}
         fields = {name: getattr(self, name).value for name in ("architecture", "options", "data", "mean", "std")}
+        work = partial(self._work, self._free_name(), files, fields)
+        if self._document:
+            Thread(target=work, name="modecomb-upload", daemon=True).start()
+        else:
+            work()
+
+    def _work(self, name: str, files: Mapping[str, Arriving], fields: Mapping[str, str]):
         try:
-            modes = await asyncio.to_thread(open_uploaded, self._free_name(), files, **fields)
+            modes = open_uploaded(name, files, **fields)
         except ValueError as error:
-            self._publish(lambda text=str(error): self._end(text))
+            self._publish(partial(self._end, str(error)))
         except Exception as error:  # whatever a file makes a library raise, the page says it; the log has the rest
             logging.getLogger(__name__).exception("an upload could not be opened")
-            self._publish(lambda text=f"{type(error).__name__}: {error}": self._end(text))
+            self._publish(partial(self._end, f"{type(error).__name__}: {error}"))
         else:
-            self._publish(lambda: self._offer(modes, {mode: file.name for mode, file in files.items()}))
+            self._publish(partial(self._offer, modes, {mode: file.name for mode, file in files.items()}))
 
     def _publish(self, call: Callable[[], None]):
         """Pictures are only changed by whoever holds the document."""
@@ -149,9 +157,9 @@ class OwnNetworks(pn.viewable.Viewer):
 
     def __panel__(self) -> pn.Column:
         said = (
-            f"Two or three checkpoints ({', '.join(SUFFIXES)}) of one architecture, up to {LARGEST >> 20} MiB each. They "
-            "are read as tensors alone, checked, opened for this page only, and kept nowhere: when it is closed or loaded "
-            "again they are gone. docs/your-own-networks.md says how a folder, or code of your own, is opened."
+            f"Two or three checkpoints ({', '.join(SUFFIXES)}) of one architecture, up to {LARGEST >> 20} MiB each. "
+            "They are read as tensors alone, checked, opened for this page only, and kept nowhere: when it is closed "
+            "or loaded again they are gone. docs/your-own-networks.md says how a folder or code of yours is opened."
         )
         words = pn.pane.HTML(escape(said), styles={"font-size": "12px"}, margin=(4, 10), sizing_mode="stretch_width")
         fields = pn.Row(self.architecture, self.options, self.data, sizing_mode="stretch_width")

@@ -50,7 +50,7 @@ def _bar(percent: int) -> str:
     )
 
 
-def folded(title: str, content: pn.viewable.Viewable) -> pmui.Card:
+def folded(title: str, content: pn.viewable.Viewable | pn.viewable.Viewer) -> pmui.Card:
     """What is opened by those who want to know more."""
     return pmui.Card(
         content,

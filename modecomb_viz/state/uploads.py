@@ -62,8 +62,8 @@ class Arriving:
         if self.size > self.limit:
             self.begin()
             raise ValueError(
-                f"'{name[:_SHOWN]}' has more than {_mebibytes(self.limit)}, which is the most that the page takes. Start "
-                "the explorer with --modes and a folder for larger ones."
+                f"'{name[:_SHOWN]}' has more than {_mebibytes(self.limit)}, which is the most that the page takes. "
+                "Start the explorer with --modes and a folder for larger ones."
             )
         self._pieces.append(bytes(data))
 
@@ -85,8 +85,8 @@ class Arriving:
         """Raise a ValueError unless the file is whole and ends as a checkpoint does."""
         if not self._ended or len(self._pieces) < self._total:
             raise ValueError(
-                f"the file for {mode} is still on its way, {_mebibytes(self.size)} are here. Wait until its name stands "
-                "on the button."
+                f"the file for {mode} is still on its way, {_mebibytes(self.size)} are here. Wait until its name "
+                "stands on the button."
             )
         if not self.size:
             raise ValueError(f"the file for {mode} is empty.")
@@ -103,7 +103,7 @@ class Arriving:
 
 
 def offered_data() -> list[str]:
-    """What networks from a browser can be evaluated on: data sets by name, and data files right in ``MODECOMB_DATA``."""
+    """What networks from a browser can be evaluated on: data sets by name, and data files in ``MODECOMB_DATA``."""
     root = Path(os.environ.get("MODECOMB_DATA") or os.devnull)
     files = sorted(path for path in root.iterdir() if is_file(path)) if root.is_dir() else []
     return [*DATASETS, *(path.name for path in files if path.suffix.lower() in (".npz", ".pt", ".pth"))]
@@ -187,8 +187,8 @@ def _check_size(architecture: Mapping[str, Any]):
         size = 4 * sum(tensor.numel() for tensor in params_of(build_from(architecture)).values())
     if size > LARGEST:
         raise ValueError(
-            f"'{architecture['name']}' with these options has {_mebibytes(size)} of weights; the page opens networks of "
-            f"up to {_mebibytes(LARGEST)}. Start the explorer with --modes and a folder for larger ones."
+            f"'{architecture['name']}' with these options has {_mebibytes(size)} of weights; the page opens networks "
+            f"of up to {_mebibytes(LARGEST)}. Start the explorer with --modes and a folder for larger ones."
         )
 
 
@@ -205,5 +205,6 @@ def _check_different(modes: ModeSet):
     for mode in modes.params:
         if (other := first.setdefault(modes.hashes[mode], mode)) != mode:
             raise ValueError(
-                f"{other} and {mode} are the same network (hash {modes.hashes[mode]}). Choose files of two training runs."
+                f"{other} and {mode} are the same network (hash {modes.hashes[mode]}). Choose files of two "
+                "training runs."
             )
