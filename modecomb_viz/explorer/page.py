@@ -15,6 +15,7 @@ from modecomb_viz.checkpoints import ModeSet
 from modecomb_viz.evaluation import resolve_device
 from modecomb_viz.executor import Queue, shared_executor
 from modecomb_viz.explorer.controls import Controls
+from modecomb_viz.explorer.guide import Guide
 from modecomb_viz.explorer.keeping import Address, Cell, Keeping
 from modecomb_viz.explorer.maps import DifferenceView, MapView, OtherView
 from modecomb_viz.explorer.mixer import MixerView
@@ -87,6 +88,7 @@ class Explorer(NotebookViewer):
         controls: the sidebar.
         keeping: undo, redo, and what is shown as files.
         visited: what was looked at before.
+        guide: a short start, offered to those who come for the first time.
         cell: the code that shows the same view in a notebook.
     """
 
@@ -100,6 +102,7 @@ class Explorer(NotebookViewer):
         self.results = Results(self.state, executor or shared_executor(resolve_device(None)), **publish)
         self.controls, self.keeping = Controls(self.state), Keeping(self.state, self.results)
         self.visited, self.cell = Visited(self.state, self.results, document), Cell(self.state, document)
+        self.guide = Guide(self.state)
         self.sidebar = [self.keeping, self.controls, self.visited, self.cell]
         self.views: dict[str, View] = {view.name_of_view: view(self.state, self.results) for view in _VIEWS}
         self.map, self.segment, self.distribution = (self.views[name] for name in ("map", "segment", "distribution"))
@@ -132,6 +135,10 @@ class Explorer(NotebookViewer):
         if document:
             pn.state.on_session_destroyed(self._end)
             self.main.append(Address(self.state, document))
+            self.main.insert(0, self.guide)
+            self.sidebar.append(self.guide.opener)
+            if not pn.state.session_args:
+                self.guide.offer()
             name_elements(document)
 
     def _page(self, names: tuple[str, ...]) -> pn.FlexBox:

@@ -139,3 +139,23 @@ def test_a_figure_is_saved_as_svg_and_a_cell_is_copied(serve, page, deep, compla
     page.wait_for_function("navigator.clipboard.readText().then((text) => text.includes('contours=True'))")
     assert complaints == []
     assert server.troubles() == []
+
+
+def test_the_guide_is_for_the_first_visit(serve, page, deep, complaints):
+    server = serve("apps/explorer.py")
+    page.goto(server.url)
+    page.get_by_text("1 of 5: A plane between two networks").wait_for()
+    deep.wait_until_complete(2)
+    page.get_by_text("Next", exact=True).click()
+    page.get_by_text("2 of 5").wait_for()
+    page.get_by_text("Show it", exact=True).click()
+    page.wait_for_url("**alignment=identity**")
+    page.get_by_text("Close the guide", exact=True).click()
+    page.get_by_text("2 of 5").wait_for(state="hidden")
+    page.wait_for_function("localStorage.getItem('modecomb-guide') === 'closed'")
+    page.goto(server.url)
+    deep.wait_until_complete(2)
+    page.get_by_text("Guide", exact=True).click()
+    page.get_by_text("1 of 5").wait_for()
+    assert complaints == []
+    assert server.troubles() == []

@@ -1,0 +1,124 @@
+"""A short guided start, for a first visit."""
+
+from collections.abc import Mapping
+from html import escape
+from typing import Any, NamedTuple
+
+import panel as pn
+import panel_material_ui as pmui
+import param
+
+from modecomb_viz.explorer.notebook import NotebookViewer, Words
+from modecomb_viz.state import ExplorerState
+
+__all__ = ["STEPS", "Guide"]
+
+
+class Step(NamedTuple):
+    """A step: what to do and what to see, and the choices that show it."""
+
+    title: str
+    text: str
+    choices: Mapping[str, Any]
+
+
+_NETWORKS = {"modes_name": "digits-mlp", "alignment": "weight_matching", "strength": 0.0}
+
+#: The steps, on the embedded networks.
+STEPS = (
+    Step(
+        "A plane between two networks",
+        "A and B were trained independently on handwritten digits; B's units were then matched to A's. Every pixel of "
+        "the map is a network mixed from both. Tap one to look at it closely.",
+        {**_NETWORKS, "page": "Slice", "plane": "split"},
+    ),
+    Step(
+        "What the matching buys",
+        "Alignment 'identity' mixes the networks as they are. A wall rises between A and π(B), and the naive hump of "
+        "the segment is all that is left of the flat line.",
+        {**_NETWORKS, "page": "Slice", "alignment": "identity"},
+    ),
+    Step(
+        "How wrong the matching may be",
+        "With half of the units matched wrongly the basin narrows but does not vanish. Drag Strength and watch the map "
+        "follow; the page Perturbation measures it.",
+        {**_NETWORKS, "page": "Slice", "strength": 0.5},
+    ),
+    Step(
+        "Any law of the coefficients",
+        "Every unit is taken from A or from B by the toss of a coin, again and again. Draws beside A and π(B) say that "
+        "the whole region is one basin; choose another law or granularity in the sidebar.",
+        {**_NETWORKS, "page": "Distribution", "distribution": "bernoulli", "granularity": "unit"},
+    ),
+    Step(
+        "Which layers matter",
+        "Every layer has a slider of its own. The bars say how the loss reacts, the curves below how far one layer can "
+        "go from A to π(B) while the others stay.",
+        {**_NETWORKS, "page": "Layers"},
+    ),
+)
+
+#: Where the browser remembers that the guide was closed.
+_REMEMBERED = "modecomb-guide"
+
+
+class Guide(NotebookViewer):
+    """A card above the pictures; once it is closed it comes only when it is asked for.
+
+    Attributes:
+        card: the card.
+        opener: the button that shows it again.
+    """
+
+    def __init__(self, state: ExplorerState):
+        super().__init__()
+        self._state, self._at = state, 0
+        self._words = Words("", sizing_mode="stretch_width", margin=(8, 12, 0, 12))
+        looks: dict[str, Any] = {"size": "small", "margin": (2, 4)}
+        self.back = pmui.Button(label="Back", variant="text", on_click=lambda event: self._go(self._at - 1), **looks)
+        self.show = pmui.Button(label="Show it", variant="outlined", on_click=self._show_step, **looks)
+        self.next = pmui.Button(label="Next", variant="text", on_click=lambda event: self._go(self._at + 1), **looks)
+        self.close = pmui.Button(label="Close the guide", variant="text", on_click=self._close, **looks)
+        self.opener = pmui.Button(label="Guide", variant="text", on_click=self._open, **looks)
+        self._asked, self._known = (pn.widgets.TextInput(visible=False) for _ in range(2))
+        self._asked.jscallback(args={"known": self._known}, value=_RECALL)
+        self._known.param.watch(self._recalled, ["value"])
+        buttons = pn.Row(self.back, self.show, self.next, self.close)
+        self.card = pmui.Paper(self._words, buttons, visible=False, elevation=1, margin=6, sizing_mode="stretch_width")
+        self._layout = pn.Column(self.card, self._asked, self._known, sizing_mode="stretch_width")
+        self._go(0)
+
+    def offer(self):
+        """Show it, unless this browser has closed it before."""
+        pn.state.onload(lambda: self._asked.param.update(value="recall"))
+
+    def _recalled(self, event: param.parameterized.Event):
+        self.card.visible = event.new == "new"
+
+    def _go(self, at: int):
+        self._at = min(max(at, 0), len(STEPS) - 1)
+        step = STEPS[self._at]
+        self.back.disabled, self.next.disabled = self._at == 0, self._at == len(STEPS) - 1
+        title = f"{self._at + 1} of {len(STEPS)}: {step.title}"
+        self._words.object = f'<div style="font-size:14px"><b>{escape(title)}</b><br>{escape(step.text)}</div>'
+
+    def _show_step(self, event: Any):
+        """Make the choices of the step, which are one step to undo."""
+        self._state.restore(STEPS[self._at].choices)
+
+    def _open(self, event: Any):
+        self._go(0)
+        self.card.visible = True
+
+    def _close(self, event: Any):
+        self.card.visible = False
+        self._asked.value = "remember"
+
+    def __panel__(self) -> pn.Column:
+        return self._layout
+
+
+_RECALL = f"""
+if (cb_obj.value === "remember") {{ localStorage.setItem("{_REMEMBERED}", "closed") }}
+else {{ known.value = localStorage.getItem("{_REMEMBERED}") ?? "new" }}
+"""
