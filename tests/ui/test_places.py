@@ -2,6 +2,9 @@
 
 import re
 
+#: How many settings are listed as looked at.
+VISITS = "deep(document, 'button').filter((b) => b.textContent === 'Compare').length"
+
 
 class Map:
     """The first map of a page: places on it, and what is done there."""
@@ -105,14 +108,15 @@ def test_layers_are_mixed_compared_and_found_again(serve, page, deep, complaints
     assert len(chosen(page, "mix")) == 3
     deep.wait("deep(document, '.numbers')[0].textContent !== arg", numbers)
     deep.wait_until_complete(2)
+    page.get_by_text("Looked at before").click(force=True)
+    deep.wait(f"{VISITS} >= 1")
     page.get_by_role("tab", name="Slice").click()
     deep.wait_until_complete(2)
     page.locator("input[type=range]").first.focus()
     for _ in range(30):
         page.keyboard.press("ArrowRight")
     deep.wait_until_complete(2)
-    page.get_by_text("Looked at before").click(force=True)
-    deep.wait("deep(document, 'button').filter((b) => b.textContent === 'Compare').length >= 2")
+    deep.wait(f"{VISITS} >= 2")
     page.get_by_text("Compare", exact=True).nth(1).click()
     deep.wait_until_complete(4)
     assert "mean" in deep.texts(".numbers")[2]
