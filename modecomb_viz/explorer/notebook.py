@@ -38,7 +38,7 @@ class NotebookViewer(pn.viewable.Viewer):
 
 
 def at_home(call: Callable[..., None]) -> Callable[..., None]:
-    """A watcher of results that runs in the thread in which it was made.
+    """What changes a page, to be called from any thread: it runs in the one in which it was made.
 
     In a notebook results arrive in the thread that computes them. What is sent to a page goes in several messages, and
     those of two threads would mix, so all that draws is handed to the kernel's loop. In a page that is served results
@@ -78,6 +78,8 @@ _CARRIERS: WeakKeyDictionary[Model, str] = WeakKeyDictionary()
 
 def _slim(viewable: Viewable, root: Model):
     """Before models are sent to a notebook: one bundle for all of them, and no style sheet that is fetched."""
+    if "_on_msg" not in vars(viewable):  # JupyterLab has messages handled in a thread of their own
+        viewable._on_msg = at_home(viewable._on_msg)
     if pn.config.comms in ("ipywidgets", "vscode") and root.document is None:
         remove_root(root)  # a figure that is shown again still belongs to where it was
     if not pn.config.inline:

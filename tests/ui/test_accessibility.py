@@ -49,7 +49,7 @@ def test_every_page_of_the_explorer_is_accessible(serve, page, deep, theme):
         if name != "Transitivity":  # its universe takes long
             deep.wait_until_complete(len(views))
         found[name] = grave(page)
-    assert not any(found.values()), found
+    assert not any(found.values()), "\n".join(line for lines in found.values() for line in lines)
 
 
 def test_a_report_is_accessible(page, tmp_path):
