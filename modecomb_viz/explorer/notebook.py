@@ -10,7 +10,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, WeakSet
 
 import panel as pn
 from bokeh.core.serialization import Serializer
@@ -43,19 +43,70 @@ def at_home(call: Callable[..., None]) -> Callable[..., None]:
     In a notebook results arrive in the thread that computes them. What is sent to a page goes in several messages, and
     those of two threads would mix, so all that draws is handed to the kernel's loop. In a page that is served results
     come in its own thread already; where no loop runs, as in a script, nothing is shown and the call is made at once.
+
+    What is sent before the browser has laid a view out is lost there, or worse, a part of it: so long the call waits.
     """
+
+    def called(*events: Any):
+        if _AWAITED:
+            _WAITING[call] = events
+        else:
+            call(*events)
+
+    return _home(called)
+
+
+def _home(call: Callable[..., None]) -> Callable[..., None]:
+    """The same, called by the loop that runs here; where none does, by whoever calls it."""
     try:
         home, loop = threading.get_ident(), asyncio.get_running_loop()
     except RuntimeError:
         return call
 
-    def called(*events: Any):
+    def called(*arguments: Any):
         if threading.get_ident() == home:
-            call(*events)
+            call(*arguments)
         elif not loop.is_closed():
-            loop.call_soon_threadsafe(call, *events)
+            loop.call_soon_threadsafe(call, *arguments)
 
     return called
+
+
+#: Views that were sent to a browser and have not answered, and what waits for them to.
+_AWAITED: set[str] = set()
+_WAITING: dict[Callable[..., None], tuple[Any, ...]] = {}
+_SENT: WeakSet[Model] = WeakSet()
+
+#: Seconds after which a view is not waited for any more: its output may have been cleared.
+_PATIENCE = 20.0
+
+
+def _await(viewable: Viewable, root: Model):
+    """Wait for a view that is sent to a browser: until its first message, all of which are handled at home."""
+    try:
+        loop = asyncio.get_running_loop()
+    except RuntimeError:
+        return
+    if root in _SENT:
+        return
+    _SENT.add(root)
+    ref, handle = root.ref["id"], type(viewable)._on_msg
+
+    def answered(*message: Any):
+        _go_on(ref)
+        handle(viewable, *message)
+
+    viewable._on_msg = _home(answered)  # JupyterLab has messages handled in a thread of their own
+    _AWAITED.add(ref)
+    loop.call_later(_PATIENCE, _go_on, ref)
+
+
+def _go_on(ref: str):
+    """A view is there, or is not waited for any more."""
+    _AWAITED.discard(ref)
+    while _WAITING and not _AWAITED:
+        call = next(iter(_WAITING))
+        call(*_WAITING.pop(call))
 
 
 class Words(pn.pane.HTML):
@@ -78,8 +129,7 @@ _CARRIERS: WeakKeyDictionary[Model, str] = WeakKeyDictionary()
 
 def _slim(viewable: Viewable, root: Model):
     """Before models are sent to a notebook: one bundle for all of them, and no style sheet that is fetched."""
-    if "_on_msg" not in vars(viewable):  # JupyterLab has messages handled in a thread of their own
-        viewable._on_msg = at_home(viewable._on_msg)
+    _await(viewable, root)
     if pn.config.comms in ("ipywidgets", "vscode") and root.document is None:
         remove_root(root)  # a figure that is shown again still belongs to where it was
     if not pn.config.inline:
