@@ -29,6 +29,17 @@ def test_every_step_can_be_shown_and_undone(explorer):
     assert guide.next.disabled
 
 
+def test_a_step_is_one_to_undo_from_other_networks_too(explorer):
+    explorer.state.modes_name = "digits-convnet"
+    explorer.state.param.update(repair="batchnorm", strength=0.3)
+    before = explorer.state.choices
+    explorer.guide.show.clicks += 1
+    assert (explorer.state.modes_name, explorer.state.strength) == ("digits-mlp", 0.0)
+    assert explorer.results.error == ""
+    explorer.keeping.history.undo()
+    assert explorer.state.choices == before
+
+
 def test_it_is_closed_and_comes_when_it_is_asked_for(explorer):
     guide = explorer.guide
     assert not guide.card.visible

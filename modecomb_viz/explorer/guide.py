@@ -104,7 +104,7 @@ class Guide(NotebookViewer):
 
     def _show_step(self, event: Any):
         """Make the choices of the step, which are one step to undo."""
-        self._state.restore(STEPS[self._at].choices)
+        self._state.param.update(**STEPS[self._at].choices)
 
     def _open(self, event: Any):
         self._go(0)
@@ -118,7 +118,10 @@ class Guide(NotebookViewer):
         return self._layout
 
 
+#: A browser that keeps nothing cannot remember that the guide was closed, so it is not offered there.
 _RECALL = f"""
-if (cb_obj.value === "remember") {{ localStorage.setItem("{_REMEMBERED}", "closed") }}
-else {{ known.value = localStorage.getItem("{_REMEMBERED}") ?? "new" }}
+try {{
+  if (cb_obj.value === "remember") {{ localStorage.setItem("{_REMEMBERED}", "closed") }}
+  else {{ known.value = localStorage.getItem("{_REMEMBERED}") ?? "new" }}
+}} catch (error) {{ known.value = "closed" }}
 """

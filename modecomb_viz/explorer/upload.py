@@ -51,10 +51,12 @@ class FileUpload(pmui.FileInput):
         status = msg.get("status")
         if status == "initializing":
             self.file.begin()
+            self.label = _MODES[self._mode]
         elif status == "upload_event":
             self._take(msg)
         elif status == "finished":
             self.file.end()
+            self.label = f"{self._mode}: {self.file.name}"  # the browser forgets it when the section is folded
             self._send_msg({"status": "finished"})
         elif status == "error":  # the browser found it too large, or could not read it
             self.file.begin()

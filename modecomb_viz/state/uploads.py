@@ -21,7 +21,7 @@ __all__ = ["LARGEST", "Arriving", "offered_data", "offered_options", "open_uploa
 LARGEST = 2**28
 
 #: Characters of options, and the largest number in them.
-_LONGEST, _HIGHEST = 300, 2**16
+_LONGEST, _HIGHEST = 300, 2**14
 
 #: Characters of a file's name that are shown.
 _SHOWN = 80
