@@ -208,6 +208,7 @@ def test_a_standard_report_is_computed_once(run, small, tmp_path):
     assert "holds another result (resolution: 5 there, 7 here)" in err
 
 
+@pytest.mark.slow
 def test_a_standard_report_of_two_networks_says_what_it_leaves_out(run, small, tmp_path):
     recipe = small / "recipe.toml"
     recipe.write_text("".join(line for line in recipe.read_text().splitlines(True) if not line.startswith("C = ")))

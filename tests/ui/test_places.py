@@ -2,6 +2,8 @@
 
 import re
 
+import pytest
+
 #: How many settings are listed as looked at.
 VISITS = "deep(document, 'button').filter((b) => b.textContent === 'Compare').length"
 
@@ -99,6 +101,7 @@ def test_a_drag_zooms_or_cuts(serve, page, deep, complaints):
     assert server.troubles() == []
 
 
+@pytest.mark.slow
 def test_layers_are_mixed_compared_and_found_again(serve, page, deep, complaints):
     server = serve("apps/explorer.py")
     page.goto(f"{server.url}?resolution=9&page=Layers")
@@ -126,6 +129,7 @@ def test_layers_are_mixed_compared_and_found_again(serve, page, deep, complaints
     assert server.troubles() == []
 
 
+@pytest.mark.slow
 def test_a_figure_is_saved_as_svg_and_a_cell_is_copied(serve, page, deep, complaints, tmp_path):
     page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     server = serve("apps/explorer.py")
