@@ -28,12 +28,13 @@ def browser_type_launch_args(browser_type_launch_args, browser_type):
     return {**browser_type_launch_args, "executable_path": found, "args": ["--no-sandbox", *FLAGS]}
 
 
-#: What tornado writes of it: one pair of tracebacks through its websocket alone.
+#: What tornado and Panel write of it: one traceback, or a pair of them, through its websocket alone.
 _MESSAGE_TO_A_PAGE_THAT_WAS_LEFT = re.compile(
     r"^.*Task exception was never retrieved\n(?:future: .*WebSocketClosedError.*\n)?"
-    r"Traceback \(most recent call last\):\n(?:  .*\n)+tornado\.iostream\.StreamClosedError: Stream is closed\n\n"
+    r"Traceback \(most recent call last\):\n(?:  .*\n)+"
+    r"(?:tornado\.iostream\.StreamClosedError: Stream is closed\n\n"
     r"During handling of the above exception, another exception occurred:\n\n"
-    r"Traceback \(most recent call last\):\n(?:  .*\n)+tornado\.websocket\.WebSocketClosedError\n",
+    r"Traceback \(most recent call last\):\n(?:  .*\n)+)?tornado\.websocket\.WebSocketClosedError\n",
     re.MULTILINE,
 )
 
