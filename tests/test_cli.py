@@ -189,6 +189,7 @@ def small(run, tmp_path, monkeypatch):
     return tmp_path / "small"
 
 
+@pytest.mark.slow
 def test_a_standard_report_is_computed_once(run, small, tmp_path):
     out = tmp_path / "page" / "r.html"
     arguments = ["report", "--standard", small, "--resolution", "5", "-n", "8", "--out", out]

@@ -32,7 +32,8 @@ def grave(page, looks: int = 5) -> list[str]:
     return found
 
 
-@pytest.mark.parametrize("theme", ["light", pytest.param("dark", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("theme", ["light", "dark"])
 def test_every_page_of_the_explorer_is_accessible(serve, page, deep, theme):
     server = serve("apps/explorer.py")
     page.goto(f"{server.url}?resolution=9&draws=8&page=Layers&inspected=0.5,0.25&against=alignment")

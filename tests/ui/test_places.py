@@ -149,6 +149,7 @@ def test_a_figure_is_saved_as_svg_and_a_cell_is_copied(serve, page, deep, compla
     assert server.troubles() == []
 
 
+@pytest.mark.slow
 def test_the_guide_is_for_the_first_visit(serve, page, deep, complaints):
     server = serve("apps/explorer.py")
     page.goto(server.url)

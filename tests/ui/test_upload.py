@@ -53,6 +53,7 @@ def test_two_files_become_networks_of_this_page(section, page, deep, complaints)
     assert section.troubles() == []
 
 
+@pytest.mark.slow
 def test_files_that_do_not_fit_are_said_in_full(section, page, deep, tmp_path):
     large = tmp_path / "large.pt"
     with large.open("wb") as file:
