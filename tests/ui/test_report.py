@@ -72,7 +72,7 @@ def test_the_pictures_of_all_sweeps_follow_the_controls(offline, tmp_path):
     path = mc.save_report(synthetic.all_sweeps(), tmp_path / "report.html")
     page.goto(path.as_uri())
     wait_until_painted(page)
-    assert len(canvases(page)) == 18
+    assert len(canvases(page)) == 22
     page.locator("#transitivity").get_by_text("naive 1 · direct 0.02 · through a third network 0.05").wait_for()
     before = canvases(page)
     page.locator(".noUi-handle").focus()
@@ -84,8 +84,9 @@ def test_the_pictures_of_all_sweeps_follow_the_controls(offline, tmp_path):
     page.locator("#laws").get_by_text("0 of 15 laws have a mean excess of at most 0.1 nat").wait_for()
     after = canvases(page)
     changed = {i for i, (old, new) in enumerate(zip(before, after, strict=True)) if old != new}
-    assert {*range(7), 8, 10, 12, 14} <= changed  # slopes, distances, coefficients, cycle errors: as at all strengths
-    assert not changed & {15, 16, 17}  # similarity was computed at one strength
+    # Slopes, distances, coefficients and cycle errors are as at all strengths.
+    assert {*range(7), 8, 10, 12, 16, 18} <= changed
+    assert not changed & {13, 14, 15, 19, 20, 21}  # a point and similarity were computed at one strength
 
     page.get_by_text("accuracy", exact=True).click()
     page.locator("#similarity").get_by_text("accuracy of one draw").wait_for()
