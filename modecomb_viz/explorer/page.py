@@ -33,16 +33,31 @@ from modecomb_viz.explorer.places import CutView, InspectionView
 from modecomb_viz.explorer.views import DistributionView, SegmentView, View
 from modecomb_viz.explorer.visited import Visited
 from modecomb_viz.permutation import Params
-from modecomb_viz.state import ON_DEMAND, PAGES, ExplorerState, Results
+from modecomb_viz.state import ON_DEMAND, PAGES, TOPICS, ExplorerState, Results
 from modecomb_viz.sweep import INSPECTED, point_params
 
 __all__ = ["Explorer", "error_page"]
 
 
-_VIEWS = (
-    MapView, OtherView, DifferenceView, SegmentView, CutView, InspectionView, DistributionView, LawsView,
-    PerturbationView, TransitivityView, SimilarityView, MixerView, LayersView, ModesView,
-)  # fmt: skip
+_VIEWS: dict[str, type[View]] = {
+    view.name_of_view: view
+    for view in (
+        MapView, OtherView, DifferenceView, SegmentView, CutView, InspectionView, DistributionView, LawsView,
+        PerturbationView, TransitivityView, SimilarityView, MixerView, LayersView, ModesView,
+    )
+}  # fmt: skip
+
+
+class _Views(dict[str, View]):
+    """The views by name; each is made when it is first asked for, as most sessions open few pages."""
+
+    def __init__(self, state: ExplorerState, results: Results):
+        super().__init__()
+        self._state, self._results = state, results
+
+    def __missing__(self, name: str) -> View:
+        self[name] = made = _VIEWS[name](self._state, self._results)
+        return made
 
 
 class _Publisher:
@@ -82,9 +97,9 @@ class Explorer(NotebookViewer):
     Attributes:
         state: every choice; setting one moves its widget and starts what it changes.
         results: the Datasets that have arrived, by topic.
-        views: the views by name. ``map``, ``segment``, ``distribution``, ``laws``, ``perturbation``,
-            ``transitivity``, ``similarity``, ``layers`` and ``modes`` are attributes too; each can be shown alone, and
-            what is shown alone is computed whatever the page.
+        views: the views by name, each made when it is first asked for. Their names are attributes too, such as ``map``,
+            ``segment`` or ``similarity``; each can be shown alone, and what is shown alone is computed whatever the
+            page.
         controls: the sidebar.
         keeping: undo, redo, and what is shown as files.
         visited: what was looked at before.
@@ -104,11 +119,7 @@ class Explorer(NotebookViewer):
         self.visited, self.cell = Visited(self.state, self.results, document), Cell(self.state, document)
         self.guide = Guide(self.state)
         self.sidebar = [self.keeping, self.controls, self.visited, self.cell]
-        self.views: dict[str, View] = {view.name_of_view: view(self.state, self.results) for view in _VIEWS}
-        self.map, self.segment, self.distribution = (self.views[name] for name in ("map", "segment", "distribution"))
-        self.laws, self.perturbation, self.transitivity, self.similarity, self.layers, self.modes = (
-            self.views[name] for name in ("laws", "perturbation", "transitivity", "similarity", "layers", "modes")
-        )
+        self.views = _Views(self.state, self.results)
         self.tabs = pmui.Tabs(
             *((page, pn.Spacer(height=0)) for page in PAGES),
             active=list(PAGES).index(self.state.page),
@@ -116,8 +127,8 @@ class Explorer(NotebookViewer):
         )
         self.tabs.param.watch(self._turn, ["active"])
         self.state.param.watch(self._turned, ["page"])
-        self._pages = {page: self._page(names) for page, names in PAGES.items()}
-        self._shown = pn.Column(self._pages[self.state.page], sizing_mode="stretch_width")
+        self._pages: dict[str, pn.FlexBox] = {}
+        self._shown = pn.Column(self._page(self.state.page), sizing_mode="stretch_width")
         self.main = pn.Column(
             self.alert,
             self.warning,
@@ -141,25 +152,31 @@ class Explorer(NotebookViewer):
                 self.guide.offer()
             name_elements(document)
 
-    def _page(self, names: tuple[str, ...]) -> pn.FlexBox:
-        return pn.FlexBox(*self._asked(names), sizing_mode="stretch_width")
+    def __getattr__(self, name: str) -> View:
+        if name in _VIEWS:
+            return self.views[name]
+        raise AttributeError(f"'Explorer' object has no attribute {name!r}")
 
-    def _asked(self, names: tuple[str, ...]) -> list[pn.viewable.Viewable]:
-        """The pictures of a page, without those that nothing asks for at present."""
-        return [self.views[name].layout for name in names if name not in ON_DEMAND or self.views[name].asked]
+    def _page(self, page: str) -> pn.FlexBox:
+        """A page with its pictures, without those that nothing asks for at present."""
+        topics = set(self.results.topics)
+        asked = [name for name in PAGES[page] if name not in ON_DEMAND or set(TOPICS[name]) <= topics]
+        layouts = [self.views[name].layout for name in asked]
+        if page not in self._pages:
+            self._pages[page] = pn.FlexBox(*layouts, sizing_mode="stretch_width")
+        elif layouts != self._pages[page].objects:
+            self._pages[page].objects = layouts
+        return self._pages[page]
 
     def _fill(self, *events: param.parameterized.Event):
-        page = self.state.page
-        if (layouts := self._asked(PAGES[page])) != self._pages[page].objects:
-            self._pages[page].objects = layouts
+        self._page(self.state.page)
 
     def _turn(self, event: param.parameterized.Event):
         self.state.page = list(PAGES)[event.new]
 
     def _turned(self, event: param.parameterized.Event):
         self.tabs.active = list(PAGES).index(event.new)
-        self._fill()
-        self._shown.objects = [self._pages[event.new]]
+        self._shown.objects = [self._page(event.new)]
 
     @property
     def dataset(self) -> xr.Dataset | None:
