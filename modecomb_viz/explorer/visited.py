@@ -1,6 +1,5 @@
 """The settings that were looked at, with their pictures: open one again, name it, compare with it."""
 
-import base64
 from typing import Any
 
 import panel as pn
@@ -11,6 +10,7 @@ from bokeh.document import Document
 from modecomb_viz.explorer.later import Later
 from modecomb_viz.explorer.notebook import NotebookViewer, Words, at_home
 from modecomb_viz.explorer.views import folded
+from modecomb_viz.figures.pixels import png_url
 from modecomb_viz.figures.thumbnails import thumbnail
 from modecomb_viz.state import ExplorerState, Results, Visit, Visits
 
@@ -59,7 +59,6 @@ class Visited(NotebookViewer):
 
     def _row(self, visit: Visit) -> pn.Row:
         looks: dict[str, Any] = {"variant": "text", "size": "small", "margin": 0, "sx": _NARROW}
-        picture = base64.b64encode(visit.picture).decode()
         name = pmui.TextInput(label="Name", value=visit.name, size="small", sizing_mode="stretch_width", margin=(4, 0))
         name.param.watch(lambda event: self.visits.rename(visit, event.new), ["value"])
         buttons = pn.Row(
@@ -68,7 +67,7 @@ class Visited(NotebookViewer):
             pmui.Button(label="Forget", on_click=lambda event: self.visits.drop(visit), **looks),
         )
         image = Words(
-            f'<img alt="" width="72" height="48" src="data:image/png;base64,{picture}">', width=76, margin=(8, 4, 0, 0)
+            f'<img alt="" width="72" height="48" src="{png_url(visit.picture)}">', width=76, margin=(8, 4, 0, 0)
         )
         return pn.Row(image, pn.Column(name, buttons, sizing_mode="stretch_width"), sizing_mode="stretch_width")
 

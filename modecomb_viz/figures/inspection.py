@@ -1,13 +1,9 @@
 """One point of a plane: where it errs, of what it is made, and examples that it answers otherwise than its parents."""
 
-import base64
-import io
-
 import numpy as np
 import xarray as xr
 from bokeh.core.properties import value as literal
 from bokeh.models import ColumnDataSource, FixedTicker, HoverTool, LegendItem, LinearColorMapper, Span
-from PIL import Image
 
 from modecomb_viz.figures.base import (
     Figure,
@@ -22,6 +18,7 @@ from modecomb_viz.figures.base import (
     row_properties,
 )
 from modecomb_viz.figures.looks import COLORS, CONFUSION, HEIGHT
+from modecomb_viz.figures.pixels import png, png_url
 from modecomb_viz.figures.words import place_template
 from modecomb_viz.results import recipe
 
@@ -212,6 +209,4 @@ def _url(image: np.ndarray) -> str:
     pixels = np.round(255 * np.moveaxis(image, 0, -1)).astype(np.uint8)
     times = -(-2 * _SIDE // max(pixels.shape[:2]))
     large = pixels.repeat(times, 0).repeat(times, 1)
-    held = io.BytesIO()
-    Image.fromarray(large[..., 0] if large.shape[-1] == 1 else large).save(held, "PNG")
-    return f"data:image/png;base64,{base64.b64encode(held.getvalue()).decode()}"
+    return png_url(png(large[..., 0] if large.shape[-1] == 1 else large))

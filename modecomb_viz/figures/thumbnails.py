@@ -1,14 +1,12 @@
 """A result as a picture of a few pixels, to be recognised by."""
 
-import io
-
 import numpy as np
 import xarray as xr
-from bokeh.colors import RGB
 from PIL import Image, ImageDraw
 
-from modecomb_viz.figures.looks import COLORS, NAN_COLOR, PALETTES
+from modecomb_viz.figures.looks import COLORS, PALETTES
 from modecomb_viz.figures.maps import color_range
+from modecomb_viz.figures.pixels import colored, png
 
 __all__ = ["thumbnail"]
 
@@ -26,23 +24,12 @@ def thumbnail(dataset: xr.Dataset, quantity: str = "loss", split: str = "test") 
         picture = _map(values.transpose("v", "u").values, quantity)
     else:
         picture = _curves(np.atleast_2d(values.values.reshape(-1, values.shape[-1]) if values.ndim else values.values))
-    held = io.BytesIO()
-    picture.save(held, "PNG")
-    return held.getvalue()
-
-
-def _rgb(color: str) -> tuple[int, int, int]:
-    found = RGB.from_hex_string(color)
-    return found.r, found.g, found.b
+    return png(picture)
 
 
 def _map(values: np.ndarray, quantity: str) -> Image.Image:
-    low, high = color_range(values)
-    palette = np.array([_rgb(color) for color in PALETTES[quantity]], dtype=np.uint8)
-    place = np.clip((np.nan_to_num(values) - low) / (high - low), 0, 1) * (len(palette) - 1)
-    pixels = palette[place.round().astype(int)]
-    pixels[~np.isfinite(values)] = _rgb(NAN_COLOR)
-    return Image.fromarray(pixels[::-1]).resize(_SIZE, Image.Resampling.NEAREST)
+    pixels = colored(values[::-1], PALETTES[quantity], *color_range(values))
+    return Image.fromarray(pixels).resize(_SIZE, Image.Resampling.NEAREST)
 
 
 def _curves(rows: np.ndarray) -> Image.Image:

@@ -6,19 +6,19 @@ import json
 import math
 import os
 import re
-import struct
-import zlib
 from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
+import numpy as np
 from jinja2 import Environment
 from markupsafe import Markup
 
 from modecomb_viz import __version__
 from modecomb_viz.figures.looks import CURVES, NAN_COLOR, PALETTES
+from modecomb_viz.figures.pixels import colored, png, png_url
 from modecomb_viz.report.about import ELEMENT, FORMAT
 from modecomb_viz.report.claims import MEANING
 from modecomb_viz.results import check_path, write_whole
@@ -181,32 +181,15 @@ def _map(told: dict[str, Any]) -> Markup:
         raise ValueError(f"its picture cannot be decoded: {error}") from error
     if not (1 <= width <= _SIDE and 1 <= height <= _SIDE) or len(shades) != width * height:
         raise ValueError(f"its picture has {len(shades)} shades for {width} × {height} points")
-    data = base64.b64encode(_png(width, height, shades)).decode()
-    return Markup('<img alt="" src="data:image/png;base64,{}">').format(data)
+    values = np.frombuffer(shades, np.uint8).reshape(height, width).astype(float)
+    values[values == 255] = np.nan
+    return Markup('<img alt="" src="{}">').format(png_url(png(colored(values, PALETTES["loss"], 0, 254))))
 
 
 def _checked_shades(value: Any) -> str:
     if not isinstance(value, str) or len(value) > 2 * _SIDE**2:
         raise ValueError("the shades of its picture are no text, or too many")
     return value
-
-
-def _png(width: int, height: int, shades: bytes) -> bytes:
-    """A PNG with the palette of the losses; shade 255 is what is no number."""
-    colors = [PALETTES["loss"][round(k / 254 * 255)] for k in range(255)] + [NAN_COLOR]
-    palette = b"".join(bytes.fromhex(color[1:7]) for color in colors)
-    rows = b"".join(b"\0" + shades[i * width : (i + 1) * width] for i in range(height))
-    parts = {
-        b"IHDR": struct.pack(">IIBBBBB", width, height, 8, 3, 0, 0, 0),
-        b"PLTE": palette,
-        b"IDAT": zlib.compress(rows, 9),
-        b"IEND": b"",
-    }
-    chunks = [
-        struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
-        for name, data in parts.items()
-    ]
-    return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
 
 
 def _curves(curves: list[dict[str, Any]]) -> Markup:

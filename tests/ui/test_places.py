@@ -4,6 +4,8 @@ import re
 
 import pytest
 
+import modecomb_viz as mc
+
 #: How many settings are listed as looked at.
 VISITS = "deep(document, 'button').filter((b) => b.textContent === 'Compare').length"
 
@@ -53,8 +55,6 @@ def test_a_point_is_tapped_and_saved_as_a_checkpoint(serve, page, deep, complain
     with page.expect_download() as awaited:
         page.get_by_text("Save as checkpoint").click()
     awaited.value.save_as(tmp_path / "point.safetensors")
-    import modecomb_viz as mc
-
     modes = mc.open_modes("digits-mlp")
     weights = mc.load_params(tmp_path / "point.safetensors", modes.model)
     plane = mc.sweep_plane(modes, resolution=9, strength=0.5)
