@@ -50,7 +50,11 @@ def mnist_root():
     return root
 
 
+@pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items):
+    # Playwright keeps its loop running in this thread from the first browser test on; what asks for a running loop
+    # finds it, and so those tests come last.
+    items.sort(key=lambda item: "playwright" in item.fixturenames)
     if torch.cuda.is_available():
         return
     for item in items:
