@@ -22,7 +22,7 @@ explore: install
 
 test: install
 	@tools/install-chromium
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -m "not slow" -n logical --maxprocesses 4
 
 test-slow: install
 	@tools/install-chromium

@@ -1,5 +1,6 @@
 """What all tests share: mode sets opened once, data that may be absent, a GPU that may be absent."""
 
+import asyncio
 import os
 from pathlib import Path
 
@@ -9,6 +10,9 @@ import torch
 
 import modecomb_viz as mc
 from modecomb_viz.evaluation import replays
+
+if "PYTEST_XDIST_WORKER" in os.environ:
+    torch.set_num_threads(1)  # the cores are shared already
 
 
 @pytest.fixture(scope="session")
@@ -50,11 +54,24 @@ def mnist_root():
     return root
 
 
+@pytest.fixture(autouse=True)
+def no_loop_of_the_browser(request):
+    """From the first browser test on Playwright's loop runs in this thread; no other test finds it."""
+    loop = asyncio._get_running_loop()
+    if "playwright" in request.fixturenames or loop is None:
+        yield
+        return
+    asyncio._set_running_loop(None)
+    yield
+    asyncio._set_running_loop(loop)
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items):
-    # Playwright keeps its loop running in this thread from the first browser test on; what asks for a running loop
-    # finds it, and so those tests come last.
-    items.sort(key=lambda item: "playwright" in item.fixturenames)
+    # Several processes share the tests by file, as fixtures do; all browser tests are one file, and begin first.
+    items.sort(key=lambda item: "playwright" not in item.fixturenames)
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group("browser" if "playwright" in item.fixturenames else item.path.stem))
     if torch.cuda.is_available():
         return
     for item in items:

@@ -4,7 +4,7 @@ import pytest
 
 import modecomb_viz as mc
 from modecomb_viz.executor import InlineExecutor
-from modecomb_viz.explorer.guide import STEPS, Guide
+from modecomb_viz.explorer.guide import STEPS
 
 
 @pytest.fixture
@@ -40,21 +40,43 @@ def test_a_step_is_one_to_undo_from_other_networks_too(explorer):
     assert explorer.state.choices == before
 
 
-def test_it_is_closed_and_comes_when_it_is_asked_for(explorer):
+def test_it_is_closed_and_comes_when_it_is_asked_for(explorer, monkeypatch):
     guide = explorer.guide
     assert not guide.card.visible
-    guide._known.value = "new"
+    guide.memory._handle_msg({"text": None})
+    assert not guide.card.visible, "it was not offered"
+    guide.offer()
+    guide.memory._handle_msg({"text": None})
     assert guide.card.visible
     guide.next.clicks += 1
+    kept = []
+    monkeypatch.setattr(guide.memory, "keep", kept.append)
     guide.close.clicks += 1
     assert not guide.card.visible
-    assert guide._asked.value == "remember"
+    assert kept == ["closed"]
     guide.opener.clicks += 1
     assert guide.card.visible
     assert "1 of" in guide._words.object
 
 
 def test_who_closed_it_before_does_not_see_it(explorer):
-    guide = Guide(explorer.state)
-    guide._known.value = "closed"
+    guide = explorer.guide
+    guide.offer()
+    guide.memory._handle_msg({"text": "closed"})
     assert not guide.card.visible
+
+
+def test_the_control_that_a_step_speaks_of_is_marked(explorer):
+    guide, widgets = explorer.guide, explorer.controls.widgets
+    assert not any(widget.styles for widget in widgets.values())
+    guide.opener.clicks += 1
+    for step in STEPS:
+        marked = [name for name, widget in widgets.items() if "outline" in widget.styles]
+        assert marked == ([step.control] if step.control else [])
+        guide.show.clicks += 1
+        assert all(widgets[name].visible for name in marked), "what is marked is there to be used"
+        guide.next.clicks += 1
+    guide.back.clicks += 1
+    assert any(widget.styles for widget in widgets.values())
+    guide.close.clicks += 1
+    assert not any(widget.styles for widget in widgets.values())

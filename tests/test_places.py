@@ -181,7 +181,7 @@ def test_views_that_were_looked_at_come_back_and_are_compared(explorer):
     explorer.state.strength = 0.5
     explorer.state.strength = 0.8
     visits = explorer.visited.visits
-    assert [visit.choices["strength"] for visit in visits.visits] == [0.8, 0.5]
+    assert [visit.query["strength"] for visit in visits.visits] == ["0.8", "0.5"]
     assert Image.open(io.BytesIO(visits.visits[0].picture)).size == (96, 64)
     assert "strength 0.5" in visits.visits[1].name
     visits.rename(visits.visits[1], "half <b>")
@@ -201,7 +201,49 @@ def test_views_that_were_looked_at_come_back_and_are_compared(explorer):
 
 def test_without_a_kept_view_there_is_nothing_to_compare_with(explorer):
     explorer.state.against = "kept view"
-    assert "no view has been kept" in explorer.alert.object
+    assert "no view has been chosen" in explorer.alert.object
+
+
+def test_what_was_looked_at_is_there_when_the_page_is_loaded_again(explorer, monkeypatch):
+    kept = []
+    visited = explorer.visited
+    monkeypatch.setattr(visited.memory, "keep", kept.append)
+    visited.memory._handle_msg({"text": None})
+    explorer.state.strength = 0.5
+    explorer.state.strength = 0.8
+    visited.visits.rename(visited.visits.visits[1], "half")
+
+    again = mc.Explorer("digits-mlp", executor=InlineExecutor(), strength=0.8, page="Modes").visited
+    again.memory._handle_msg({"text": kept[-1]})
+    assert again.visits.visits == visited.visits.visits
+    again.visits.open(again.visits.visits[1])
+    assert (again._state.strength, again._state.page, again._state.refusal) == (0.5, "Slice", "")
+
+
+def test_networks_that_are_there_no_more_are_said_to_be(explorer):
+    visits = explorer.visited.visits
+    explorer.state.strength = 0.5
+    sent = visits.visits[0]._replace(query={"modes_name": "uploaded-1"}, name="mine")
+    visits.open(sent)
+    assert "'mine' cannot be opened" in explorer.state.refusal
+    assert "Send them again" in explorer.alert.object
+    assert explorer.state.modes_name == "digits-mlp"
+    visits.open(visits.visits[0])
+    assert not explorer.alert.visible
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[", "3", "[3]", '[{"query": {}}]', '[{"query": [], "name": "n", "picture": ""}]',
+        '[{"query": {"a": 1}, "name": "n", "picture": ""}]', '[{"query": {}, "name": "n", "picture": "no base64"}]',
+        '[{"query": {}, "name": "n", "picture": "PHN2Zy8+"}]',
+    ],
+)  # fmt: skip
+def test_what_no_explorer_kept_is_refused(explorer, text):
+    explorer.visited.memory._handle_msg({"text": text})
+    assert "what was kept of earlier visits cannot be read" in explorer.alert.object
+    assert [visit.name for visit in explorer.visited.visits.visits] == ["Slice: resolution 9, draws 8"], "its own"
 
 
 def test_a_thumbnail_of_every_kind_of_result(explorer):

@@ -6,8 +6,9 @@ from typing import Any, NamedTuple
 
 import panel as pn
 import panel_material_ui as pmui
-import param
+from panel.viewable import Viewable
 
+from modecomb_viz.explorer.memory import Memory
 from modecomb_viz.explorer.notebook import NotebookViewer, Words
 from modecomb_viz.state import ExplorerState
 
@@ -15,11 +16,12 @@ __all__ = ["STEPS", "Guide"]
 
 
 class Step(NamedTuple):
-    """A step: what to do and what to see, and the choices that show it."""
+    """A step: what to do and what to see, the choices that show it, and the control that it speaks of."""
 
     title: str
     text: str
     choices: Mapping[str, Any]
+    control: str | None = None
 
 
 _NETWORKS = {"modes_name": "digits-mlp", "alignment": "weight_matching", "strength": 0.0}
@@ -37,18 +39,21 @@ STEPS = (
         "Alignment 'identity' mixes the networks as they are. A wall rises between A and π(B), and the naive hump of "
         "the segment is all that is left of the flat line.",
         {**_NETWORKS, "page": "Slice", "alignment": "identity"},
+        "alignment",
     ),
     Step(
         "How wrong the matching may be",
         "With half of the units matched wrongly the basin narrows but does not vanish. Drag Strength and watch the map "
         "follow; the page Perturbation measures it.",
         {**_NETWORKS, "page": "Slice", "strength": 0.5},
+        "strength",
     ),
     Step(
         "Any law of the coefficients",
         "Every unit is taken from A or from B by the toss of a coin, again and again. Draws beside A and π(B) say that "
         "the whole region is one basin; choose another law or granularity in the sidebar.",
         {**_NETWORKS, "page": "Distribution", "distribution": "bernoulli", "granularity": "unit"},
+        "distribution",
     ),
     Step(
         "Which layers matter",
@@ -58,21 +63,27 @@ STEPS = (
     ),
 )
 
-#: Where the browser remembers that the guide was closed.
-_REMEMBERED = "modecomb-guide"
+#: How the control is marked that a step speaks of.
+_MARKED = {"outline": "2px solid #0072b2", "outline-offset": "2px", "border-radius": "4px"}
 
 
 class Guide(NotebookViewer):
     """A card above the pictures; once it is closed it comes only when it is asked for.
 
+    Args:
+        state: the choices.
+        controls: the widget of every choice; that of which a step speaks is marked.
+
     Attributes:
         card: the card.
         opener: the button that shows it again.
+        memory: where the browser remembers that it was closed.
     """
 
-    def __init__(self, state: ExplorerState):
+    def __init__(self, state: ExplorerState, controls: Mapping[str, Viewable]):
         super().__init__()
-        self._state, self._at = state, 0
+        self._state, self._controls, self._at, self._offered = state, controls, 0, False
+        self.memory = Memory(self._recalled, key="modecomb-guide")
         self._words = Words("", sizing_mode="stretch_width", margin=(8, 12, 0, 12))
         looks: dict[str, Any] = {"size": "small", "margin": (2, 4)}
         self.back = pmui.Button(label="Back", variant="text", on_click=lambda event: self._go(self._at - 1), **looks)
@@ -80,20 +91,18 @@ class Guide(NotebookViewer):
         self.next = pmui.Button(label="Next", variant="text", on_click=lambda event: self._go(self._at + 1), **looks)
         self.close = pmui.Button(label="Close the guide", variant="text", on_click=self._close, **looks)
         self.opener = pmui.Button(label="Guide", variant="text", on_click=self._open, **looks)
-        self._asked, self._known = (pn.widgets.TextInput(visible=False) for _ in range(2))
-        self._asked.jscallback(args={"known": self._known}, value=_RECALL)
-        self._known.param.watch(self._recalled, ["value"])
         buttons = pn.Row(self.back, self.show, self.next, self.close)
         self.card = pmui.Paper(self._words, buttons, visible=False, elevation=1, margin=6, sizing_mode="stretch_width")
-        self._layout = pn.Column(self.card, self._asked, self._known, sizing_mode="stretch_width")
+        self._layout = pn.Column(self.card, self.memory, sizing_mode="stretch_width")
         self._go(0)
 
     def offer(self):
-        """Show it, unless this browser has closed it before."""
-        pn.state.onload(lambda: self._asked.param.update(value="recall"))
+        """Show it, unless this browser has closed it before, or cannot remember that it did."""
+        self._offered = True
 
-    def _recalled(self, event: param.parameterized.Event):
-        self.card.visible = event.new == "new"
+    def _recalled(self, text: str | None):
+        if self._offered and text is None:
+            self._open()
 
     def _go(self, at: int):
         self._at = min(max(at, 0), len(STEPS) - 1)
@@ -101,27 +110,28 @@ class Guide(NotebookViewer):
         self.back.disabled, self.next.disabled = self._at == 0, self._at == len(STEPS) - 1
         title = f"{self._at + 1} of {len(STEPS)}: {step.title}"
         self._words.object = f'<div style="font-size:14px"><b>{escape(title)}</b><br>{escape(step.text)}</div>'
+        self._mark()
+
+    def _mark(self):
+        """Mark the control that the step speaks of, as long as the step is there."""
+        meant = STEPS[self._at].control if self.card.visible else None
+        for name in {step.control for step in STEPS} - {None}:
+            styles = _MARKED if name == meant else {}
+            if self._controls[name].styles != styles:
+                self._controls[name].styles = styles
 
     def _show_step(self, event: Any):
         """Make the choices of the step, which are one step to undo."""
         self._state.param.update(**STEPS[self._at].choices)
 
-    def _open(self, event: Any):
-        self._go(0)
+    def _open(self, event: Any = None):
         self.card.visible = True
+        self._go(0)
 
     def _close(self, event: Any):
         self.card.visible = False
-        self._asked.value = "remember"
+        self._mark()
+        self.memory.keep("closed")
 
     def __panel__(self) -> pn.Column:
         return self._layout
-
-
-#: A browser that keeps nothing cannot remember that the guide was closed, so it is not offered there.
-_RECALL = f"""
-try {{
-  if (cb_obj.value === "remember") {{ localStorage.setItem("{_REMEMBERED}", "closed") }}
-  else {{ known.value = localStorage.getItem("{_REMEMBERED}") ?? "new" }}
-}} catch (error) {{ known.value = "closed" }}
-"""

@@ -117,7 +117,7 @@ class Explorer(NotebookViewer):
         self.results = Results(self.state, executor or shared_executor(resolve_device(None)), **publish)
         self.controls, self.keeping = Controls(self.state), Keeping(self.state, self.results)
         self.visited, self.cell = Visited(self.state, self.results, document), Cell(self.state, document)
-        self.guide = Guide(self.state)
+        self.guide = Guide(self.state, self.controls.widgets)
         self.sidebar = [self.keeping, self.controls, self.visited, self.cell]
         self.views = _Views(self.state, self.results)
         self.tabs = pmui.Tabs(
@@ -147,7 +147,6 @@ class Explorer(NotebookViewer):
             pn.state.on_session_destroyed(self._end)
             self.main.append(Address(self.state, document))
             self.main.insert(0, self.guide)
-            self.sidebar.append(self.guide.opener)
             if not pn.state.session_args:
                 self.guide.offer()
             name_elements(document)
@@ -211,6 +210,7 @@ class Explorer(NotebookViewer):
         """The explorer as a whole page, for ``panel serve``."""
         return pmui.Page(
             title="modecomb_viz",
+            header=[pn.HSpacer(), self.guide.opener],
             sidebar=self.sidebar,
             main=[self.main],
             sidebar_width=300,

@@ -8,6 +8,7 @@ import param
 from bokeh.document import Document
 
 from modecomb_viz.explorer.later import Later
+from modecomb_viz.explorer.memory import Memory
 from modecomb_viz.explorer.notebook import NotebookViewer, Words, at_home
 from modecomb_viz.explorer.views import folded
 from modecomb_viz.figures.pixels import png_url
@@ -28,6 +29,7 @@ class Visited(NotebookViewer):
 
     Attributes:
         visits: what was looked at.
+        memory: where the tab of the browser keeps it, so that it is there when the page is loaded again.
     """
 
     def __init__(self, state: ExplorerState, results: Results, document: Document | None):
@@ -36,9 +38,18 @@ class Visited(NotebookViewer):
         self._later = Later(self._note, _QUIET, document)
         self._list = pn.Column(sizing_mode="stretch_width")
         self._rows: list[tuple[Visit, pn.Row]] = []
-        self._layout = folded("Looked at before", self._list)
+        self.memory = Memory(self._recall, key=f"modecomb-visits of {state.first_modes}", lasting=False)
+        kept = [self.memory] if document else []
+        self._layout = pn.Column(folded("Looked at before", self._list), *kept, sizing_mode="stretch_width")
         results.param.watch(at_home(self._look), ["progress", "datasets"])
         self.visits.param.watch(self._show, ["visits"])
+
+    def _recall(self, text: str | None):
+        try:
+            self.visits.recall(text or "[]")
+        except ValueError as error:
+            self._state.refusal = str(error)
+        self.visits.param.watch(lambda event: self.memory.keep(self.visits.text), ["visits"])
 
     def _look(self, *events: param.parameterized.Event):
         if not self._results.progress:
@@ -71,5 +82,5 @@ class Visited(NotebookViewer):
         )
         return pn.Row(image, pn.Column(name, buttons, sizing_mode="stretch_width"), sizing_mode="stretch_width")
 
-    def __panel__(self) -> pmui.Card:
+    def __panel__(self) -> pn.Column:
         return self._layout

@@ -249,6 +249,18 @@ class ExplorerState(param.Parameterized):
         differing = {name: text for name, text in _as_text(self.choices).items() if text != defaults.get(name)}
         return {name: differing[name] for name in sorted(differing, key="modes_name".__ne__)}
 
+    def made_of(self, query: Mapping[str, str]) -> "ExplorerState":
+        """Another state, of the same first networks, with the choices of a :attr:`query`.
+
+        Raises:
+            ValueError: when one of them cannot be made.
+        """
+        other = type(self)(self._open(self.first_modes))
+        other._own, other.param.modes_name.objects = {**self._own, **other._own}, self.param.modes_name.objects
+        if faults := other.choose(query):
+            raise ValueError(" ".join(faults))
+        return other
+
     @property
     def code(self) -> str:
         """Lines of Python that show this view in a notebook."""

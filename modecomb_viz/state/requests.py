@@ -157,15 +157,16 @@ class _Asked:
 def _kept_plane(state: "ExplorerState") -> PlaneSweep:
     """The map of the view that was kept, at the resolution and in the region of the present one."""
     if not state.kept:
-        raise ValueError("no view has been kept to compare with. Press Keep at a view, then compare another with it.")
+        raise ValueError("no view has been chosen to compare with. Press Compare at one under 'Looked at before'.")
     choices = dict(parse_qsl(state.kept))
     if choices.get("modes_name", state.first_modes) != state.modes_name:
         raise ValueError(
             f"the view that was kept shows the modes '{choices.get('modes_name', state.first_modes)}', this one "
             f"'{state.modes_name}'. Choose the same modes, or keep another view."
         )
-    then = type(state)(state.modes)
-    if faults := then.choose(choices):
-        raise ValueError(f"the view that was kept cannot be made again: {' '.join(faults)}")
+    try:
+        then = state.made_of(choices)
+    except ValueError as error:
+        raise ValueError(f"the view that was kept cannot be made again: {error}") from None
     then.param.update(resolution=state.resolution, region=state.region, margin=state.margin, split=state.split)
     return _Asked(then).plane()

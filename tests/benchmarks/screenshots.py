@@ -14,7 +14,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "ui"))
 from conftest import Deep
 
 from modecomb_viz.export.browser import FLAGS, find_chromium
-from modecomb_viz.state import PAGES
+from modecomb_viz.state import ON_DEMAND, PAGES
 
 SIZES = {"1280x800": {"width": 1280, "height": 800}, "2560x1440": {"width": 2560, "height": 1440}}
 
@@ -34,7 +34,8 @@ def photograph(browser: Browser, url: str, page_name: str, size: str, folder: Pa
     page = browser.new_page(viewport=SIZES[size])
     deep = Deep(page)
     page.goto(f"{url}?page={page_name}&strength=0.2", wait_until="domcontentloaded")
-    deep.wait_until_complete(len(PAGES[page_name]), timeout=120_000)
+    views = [view for view in PAGES[page_name] if view not in ON_DEMAND]
+    deep.wait_until_complete(len(views), timeout=120_000)
     for theme in ("light", "dark"):
         if theme == "dark":
             page.get_by_label("Toggle theme").first.click()

@@ -7,6 +7,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -43,10 +44,15 @@ class Server:
     """A served app: its address and everything it has printed."""
 
     def __init__(self, process: subprocess.Popen, url: str, log: Path):
-        self.process, self.url, self._log = process, url, log
+        self.process, self.url, self._log, self._told = process, url, log, 0
 
     def printed(self) -> str:
-        return self._log.read_text()
+        """Everything since it was last told to forget."""
+        return self._log.read_text()[self._told :]
+
+    def forget(self):
+        """What has been printed so far is no matter of those who ask from now on."""
+        self._told += len(self.printed())
 
     def troubles(self) -> list[str]:
         """Lines at WARNING or above, and tracebacks; but not of a message that was under way when its page was left."""
@@ -79,13 +85,34 @@ def wait_until_served(server: Server, deadline: float):
     raise AssertionError(f"not served in time: {server.printed()}")
 
 
+@pytest.fixture(scope="session")
+def shared_server(tmp_path_factory):
+    """One explorer for all tests that start it as it is."""
+    with serving(tmp_path_factory.mktemp("shared")) as start:
+        yield start("apps/explorer.py")
+
+
+@pytest.fixture
+def explorer_server(shared_server):
+    """The explorer, served; its troubles are those of one test."""
+    shared_server.forget()
+    return shared_server
+
+
 @pytest.fixture
 def serve(tmp_path):
     """``serve("apps/explorer.py", *arguments)``: panel serve on a free port; stopped by its id at the end."""
+    with serving(tmp_path) as start:
+        yield start
+
+
+@contextmanager
+def serving(folder: Path):
+    """Start servers, which write their logs into a folder and are stopped at the end."""
     servers = []
 
     def start(app: str, *arguments: str) -> Server:
-        port, log = free_port(), tmp_path / f"server{len(servers)}.log"
+        port, log = free_port(), folder / f"server{len(servers)}.log"
         command = [sys.executable, "-W", "always", "-m", "panel", "serve", app, "--address", "127.0.0.1"]
         extra = ["--args", *arguments] if arguments else []
         with log.open("w") as out:
@@ -95,11 +122,13 @@ def serve(tmp_path):
         wait_until_served(server, time.monotonic() + 60)
         return server
 
-    yield start
-    for server in servers:
-        server.process.terminate()
-    for server in servers:
-        server.process.wait(20)
+    try:
+        yield start
+    finally:
+        for server in servers:
+            server.process.terminate()
+        for server in servers:
+            server.process.wait(20)
 
 
 @pytest.fixture

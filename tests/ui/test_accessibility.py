@@ -34,9 +34,8 @@ def grave(page, looks: int = 5) -> list[str]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("theme", ["light", "dark"])
-def test_every_page_of_the_explorer_is_accessible(serve, page, deep, theme):
-    server = serve("apps/explorer.py")
-    page.goto(f"{server.url}?resolution=9&draws=8&page=Layers&inspected=0.5,0.25&against=alignment")
+def test_every_page_of_the_explorer_is_accessible(explorer_server, page, deep, theme):
+    page.goto(f"{explorer_server.url}?resolution=9&draws=8&page=Layers&inspected=0.5,0.25&against=alignment")
     deep.wait_until_complete(2)
     if theme == "dark":
         page.get_by_label("Toggle theme").first.click()

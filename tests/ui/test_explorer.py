@@ -50,9 +50,8 @@ def choose(page, shown, wanted):
     page.locator("li", has_text=wanted).click()
 
 
-def test_the_perturbation_slider_moves_map_and_numbers(serve, page, deep, complaints):
-    server = serve("apps/explorer.py")
-    page.goto(server.url, wait_until="domcontentloaded")
+def test_the_perturbation_slider_moves_map_and_numbers(explorer_server, page, deep, complaints):
+    page.goto(explorer_server.url, wait_until="domcontentloaded")
     deep.wait_until_complete()
     before, pictures = shown(deep), deep.pictures()
     assert before == pytest.approx(computed_elsewhere(), rel=1e-3)
@@ -67,12 +66,11 @@ def test_the_perturbation_slider_moves_map_and_numbers(serve, page, deep, compla
     assert len(pictures) == 2
     deep.wait("pictures().every((picture, i) => picture !== arg[i])", pictures)
     assert complaints == []
-    assert server.troubles() == []
+    assert explorer_server.troubles() == []
 
 
-def test_every_tab_shows_its_pictures_and_none_is_lost(serve, page, deep, complaints):
-    server = serve("apps/explorer.py")
-    page.goto(f"{server.url}?resolution=9&draws=8&page=Layers")
+def test_every_tab_shows_its_pictures_and_none_is_lost(explorer_server, page, deep, complaints):
+    page.goto(f"{explorer_server.url}?resolution=9&draws=8&page=Layers")
     for name, all_views in PAGES.items():
         views = [view for view in all_views if view not in ON_DEMAND]
         page.get_by_role("tab", name=name).click()
@@ -86,12 +84,11 @@ def test_every_tab_shows_its_pictures_and_none_is_lost(serve, page, deep, compla
     drag(page, 3)
     deep.wait("deep(document, '.numbers')[1].textContent.includes('perturbed')")
     assert complaints == []
-    assert server.troubles() == []
+    assert explorer_server.troubles() == []
 
 
-def test_the_url_follows_and_gives_the_same_view_again(serve, page, deep, complaints):
-    server = serve("apps/explorer.py")
-    page.goto(f"{server.url}?resolution=9&draws=8")
+def test_the_url_follows_and_gives_the_same_view_again(explorer_server, page, deep, complaints):
+    page.goto(f"{explorer_server.url}?resolution=9&draws=8")
     deep.wait_until_complete()
     drag(page, 4)
     page.wait_for_url("**strength=0.04**")
@@ -112,12 +109,11 @@ def test_the_url_follows_and_gives_the_same_view_again(serve, page, deep, compla
     page.get_by_label("Toggle theme").first.click()
     deep.wait("pictures().every((picture, i) => picture !== arg[i])", light)
     assert complaints == []
-    assert server.troubles() == []
+    assert explorer_server.troubles() == []
 
 
-def test_what_is_shown_is_downloaded(serve, page, deep, complaints, tmp_path):
-    server = serve("apps/explorer.py")
-    page.goto(f"{server.url}?resolution=9&page=Layers")
+def test_what_is_shown_is_downloaded(explorer_server, page, deep, complaints, tmp_path):
+    page.goto(f"{explorer_server.url}?resolution=9&page=Layers")
     deep.wait_until_complete(2)
     for label, name in {"Data": "modecomb.zip", "Report": "modecomb.html"}.items():
         with page.expect_download(timeout=60_000) as awaited:
@@ -128,12 +124,11 @@ def test_what_is_shown_is_downloaded(serve, page, deep, complaints, tmp_path):
         assert "layers.nc" in packed.namelist()
     assert "Which layers matter" in (tmp_path / "modecomb.html").read_text()
     assert complaints == []
-    assert server.troubles() == []
+    assert explorer_server.troubles() == []
 
 
-def test_a_map_is_an_estimate_until_it_is_exact_or_stopped(serve, page, deep, complaints):
-    server = serve("apps/explorer.py")
-    page.goto(f"{server.url}?modes_name=digits-resnet&resolution=129&draws=8")
+def test_a_map_is_an_estimate_until_it_is_exact_or_stopped(explorer_server, page, deep, complaints):
+    page.goto(f"{explorer_server.url}?modes_name=digits-resnet&resolution=129&draws=8")
     deep.wait("/^computing .* points/.test(deep(document, '.state')[0]?.parentElement.textContent)")
     page.get_by_text("Stop", exact=True).first.click()
     deep.wait("deep(document, '.state')[0].textContent === 'stopped'")
@@ -141,25 +136,27 @@ def test_a_map_is_an_estimate_until_it_is_exact_or_stopped(serve, page, deep, co
     assert evaluated < whole == 129**2
     page.get_by_text("Go on", exact=True).click()
     deep.wait("deep(document, '.state')[0].textContent.startsWith('computing')")
+    page.get_by_text("Stop", exact=True).first.click()  # for those who come to this server next
+    deep.wait("deep(document, '.state')[0].textContent === 'stopped'")
     assert complaints == []
-    assert server.troubles() == []
+    assert explorer_server.troubles() == []
 
 
-def test_a_url_chooses_and_its_faults_are_said_in_the_page(serve, page, deep, complaints):
-    server = serve("apps/explorer.py")
-    page.goto(f"{server.url}?modes_name=digits-convnet&strength=1.5&resolution=10000&bernoulli_p=0.25&resolution=9")
+def test_a_url_chooses_and_its_faults_are_said_in_the_page(explorer_server, page, deep, complaints):
+    page.goto(
+        f"{explorer_server.url}?modes_name=digits-convnet&strength=1.5&resolution=10000&bernoulli_p=0.25&resolution=9"
+    )
     deep.wait_until_complete()
     said = " ".join(deep.texts(".MuiAlert-message, p"))
     assert "strength must be a number from 0 to 1, got '1.5'" in said
     assert "resolution must be one of 9, 17, 33" in said
     assert "digits-convnet" in " ".join(deep.texts("[role=combobox]"))
     assert complaints == []
-    assert server.troubles() == []
+    assert explorer_server.troubles() == []
 
 
-def test_choices_that_exclude_each_other_are_explained_and_nothing_is_lost(serve, page, deep, complaints):
-    server = serve("apps/explorer.py")
-    page.goto(f"{server.url}?resolution=9&perturbation=noise&strength=0.4&draws=8")
+def test_choices_that_exclude_each_other_are_explained_and_nothing_is_lost(explorer_server, page, deep, complaints):
+    page.goto(f"{explorer_server.url}?resolution=9&perturbation=noise&strength=0.4&draws=8")
     deep.wait_until_complete()
     numbers = deep.texts(".numbers")
     choose(page, "weight_matching", "identity")
@@ -170,7 +167,7 @@ def test_choices_that_exclude_each_other_are_explained_and_nothing_is_lost(serve
     deep.wait_until_complete()
     deep.wait("!deep(document, '.MuiAlert-message, p').some((e) => e.textContent.includes('noise'))")
     assert complaints == []
-    assert server.troubles() == []
+    assert explorer_server.troubles() == []
 
 
 def test_unknown_modes_are_said_in_the_page(serve, page, deep):

@@ -40,9 +40,8 @@ def chosen(page, name):
     return [float(word) for word in re.search(rf"[?&]{name}=([^&]*)", page.url)[1].split("%2C")]
 
 
-def test_a_point_is_tapped_and_saved_as_a_checkpoint(serve, page, deep, complaints, tmp_path):
-    server = serve("apps/explorer.py")
-    page.goto(f"{server.url}?resolution=9&strength=0.5")
+def test_a_point_is_tapped_and_saved_as_a_checkpoint(explorer_server, page, deep, complaints, tmp_path):
+    page.goto(f"{explorer_server.url}?resolution=9&strength=0.5")
     deep.wait_until_complete(2)
     shown = Map(page)
     shown.tap(0.5, 0.4)
@@ -69,12 +68,11 @@ def test_a_point_is_tapped_and_saved_as_a_checkpoint(serve, page, deep, complain
     page.get_by_text("Close", exact=True).click()
     deep.wait_until_complete(2)
     assert complaints == []
-    assert server.troubles() == []
+    assert explorer_server.troubles() == []
 
 
-def test_a_drag_zooms_or_cuts(serve, page, deep, complaints):
-    server = serve("apps/explorer.py")
-    page.goto(f"{server.url}?resolution=9")
+def test_a_drag_zooms_or_cuts(explorer_server, page, deep, complaints):
+    page.goto(f"{explorer_server.url}?resolution=9")
     deep.wait_until_complete(2)
     shown = Map(page)
     before = deep.pictures()
@@ -98,13 +96,12 @@ def test_a_drag_zooms_or_cuts(serve, page, deep, complaints):
     page.get_by_text("Undo", exact=True).click()
     page.wait_for_function("!location.search.includes('region')")
     assert complaints == []
-    assert server.troubles() == []
+    assert explorer_server.troubles() == []
 
 
 @pytest.mark.slow
-def test_layers_are_mixed_compared_and_found_again(serve, page, deep, complaints):
-    server = serve("apps/explorer.py")
-    page.goto(f"{server.url}?resolution=9&page=Layers")
+def test_layers_are_mixed_compared_and_found_again(explorer_server, page, deep, complaints):
+    page.goto(f"{explorer_server.url}?resolution=9&page=Layers")
     deep.wait_until_complete(2)
     numbers = deep.texts(".numbers")[0]
     page.get_by_text("Randomise", exact=True).click()
@@ -125,15 +122,17 @@ def test_layers_are_mixed_compared_and_found_again(serve, page, deep, complaints
     assert "mean" in deep.texts(".numbers")[2]
     page.get_by_text("Open", exact=True).last.click()
     page.wait_for_function("location.search.includes('Layers')")
+    page.reload()
+    page.get_by_text("Looked at before").click(force=True)
+    deep.wait(f"{VISITS} >= 3")
     assert complaints == []
-    assert server.troubles() == []
+    assert explorer_server.troubles() == []
 
 
 @pytest.mark.slow
-def test_a_figure_is_saved_as_svg_and_a_cell_is_copied(serve, page, deep, complaints, tmp_path):
+def test_a_figure_is_saved_as_svg_and_a_cell_is_copied(explorer_server, page, deep, complaints, tmp_path):
     page.context.grant_permissions(["clipboard-read", "clipboard-write"])
-    server = serve("apps/explorer.py")
-    page.goto(f"{server.url}?resolution=9&contours=true")
+    page.goto(f"{explorer_server.url}?resolution=9&contours=true")
     deep.wait_until_complete(2)
     page.mouse.move(*Map(page).at(0.5, 0.5))
     with page.expect_download() as awaited:
@@ -146,13 +145,12 @@ def test_a_figure_is_saved_as_svg_and_a_cell_is_copied(serve, page, deep, compla
     page.get_by_text("Copy", exact=True).click()
     page.wait_for_function("navigator.clipboard.readText().then((text) => text.includes('contours=True'))")
     assert complaints == []
-    assert server.troubles() == []
+    assert explorer_server.troubles() == []
 
 
 @pytest.mark.slow
-def test_the_guide_is_for_the_first_visit(serve, page, deep, complaints):
-    server = serve("apps/explorer.py")
-    page.goto(server.url)
+def test_the_guide_is_for_the_first_visit(explorer_server, page, deep, complaints):
+    page.goto(explorer_server.url)
     page.get_by_text("1 of 5: A plane between two networks").wait_for()
     deep.wait_until_complete(2)
     page.get_by_text("Next", exact=True).click()
@@ -162,9 +160,9 @@ def test_the_guide_is_for_the_first_visit(serve, page, deep, complaints):
     page.get_by_text("Close the guide", exact=True).click()
     page.get_by_text("2 of 5").wait_for(state="hidden")
     page.wait_for_function("localStorage.getItem('modecomb-guide') === 'closed'")
-    page.goto(server.url)
+    page.goto(explorer_server.url)
     deep.wait_until_complete(2)
     page.get_by_text("Guide", exact=True).click()
     page.get_by_text("1 of 5").wait_for()
     assert complaints == []
-    assert server.troubles() == []
+    assert explorer_server.troubles() == []

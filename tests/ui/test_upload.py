@@ -11,14 +11,13 @@ SAID = "deep(document, '.MuiAlert-message').some((e) => e.textContent.includes(a
 
 
 @pytest.fixture
-def section(serve, page, deep):
+def section(explorer_server, page, deep):
     """The page Modes with the section open, and its server."""
-    server = serve("apps/explorer.py")
-    page.goto(f"{server.url}?page=Modes&resolution=9&draws=8")
+    page.goto(f"{explorer_server.url}?page=Modes&resolution=9&draws=8")
     deep.wait_until_complete(1)
     page.get_by_label("show more").last.click()
     page.get_by_label("Options, NAME=VALUE").fill("widths=[64, 512, 512, 10]")
-    return server
+    return explorer_server
 
 
 def send(page, mode, path):
