@@ -3,6 +3,7 @@ SHELL := /bin/bash
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 PORT ?= 5006
+ON_ALL_CORES := -n logical --maxprocesses 4 --no-loadscope-reorder
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .PHONY: install explore test test-slow screenshots lint bench clean
@@ -22,11 +23,11 @@ explore: install
 
 test: install
 	@tools/install-chromium
-	$(BIN)/python -m pytest -m "not slow" -n logical --maxprocesses 4
+	$(BIN)/python -m pytest -m "not slow" $(ON_ALL_CORES)
 
 test-slow: install
 	@tools/install-chromium
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -m slow $(ON_ALL_CORES)
 
 screenshots: install
 	@tools/install-chromium

@@ -66,12 +66,26 @@ def no_loop_of_the_browser(request):
     asyncio._set_running_loop(loop)
 
 
+def needs_browser(item) -> bool:
+    return "playwright" in item.fixturenames
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """Several processes share the tests by file, as fixtures do; one has all that need a browser."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByFile(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            path = nodeid.split("::")[0]
+            return "browser" if path.startswith("tests/ui/") else path
+
+    return ByFile(config, log)
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items):
-    # Several processes share the tests by file, as fixtures do; all browser tests are one file, and begin first.
-    items.sort(key=lambda item: "playwright" not in item.fixturenames)
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group("browser" if "playwright" in item.fixturenames else item.path.stem))
+    items.sort(key=needs_browser, reverse=True)  # they take longest
     if torch.cuda.is_available():
         return
     for item in items:

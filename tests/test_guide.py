@@ -29,6 +29,7 @@ def test_every_step_can_be_shown_and_undone(explorer):
     assert guide.next.disabled
 
 
+@pytest.mark.slow
 def test_a_step_is_one_to_undo_from_other_networks_too(explorer):
     explorer.state.modes_name = "digits-convnet"
     explorer.state.param.update(repair="batchnorm", strength=0.3)

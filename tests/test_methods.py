@@ -48,7 +48,10 @@ def test_every_method_keeps_the_function(case, method):
 
 @pytest.mark.parametrize(
     "case",
-    [pytest.param(case, marks=[pytest.mark.slow] * (case.name == "vgg11"), id=case.name) for case in CASES],
+    [
+        pytest.param(case, marks=[pytest.mark.slow] * (case.name in ("vgg11", "resnet20x2")), id=case.name)
+        for case in CASES
+    ],
 )
 def test_weight_matching_reaches_the_plain_algorithm_of_git_rebasin(case):
     """The best of a few restarts against the best of as many runs of the plain algorithm, on every architecture."""

@@ -151,7 +151,7 @@ def test_planes_grow_from_an_estimate_to_the_exact_map(digits, resolution):
     )
 
 
-@pytest.mark.parametrize("repair", ["none", "batchnorm"])
+@pytest.mark.parametrize("repair", ["none", pytest.param("batchnorm", marks=pytest.mark.slow)])
 def test_the_first_picture_of_a_sample_is_within_its_error(batchnorm, repair):
     first, *_, final = mc.iter_plane(batchnorm, resolution=9, repair=repair, splits=("test", "train"))
     for quantity in ("loss", "accuracy"):

@@ -189,6 +189,7 @@ def test_wrong_arguments_are_said_in_the_page_and_the_server_stays(serve, page, 
     assert server.troubles() == []
 
 
+@pytest.mark.slow
 def test_modes_that_need_trust_are_refused_and_the_others_stay(serve, page, deep, tmp_path, monkeypatch):
     monkeypatch.setenv("MODECOMB_MODES", str(tmp_path))
     folder = shutil.copytree(catalogue()["digits-mlp"], tmp_path / "own")
@@ -217,7 +218,7 @@ def test_weights_of_another_architecture_are_said_in_the_page(serve, page, deep,
     assert server.troubles() == []
 
 
-@pytest.mark.parametrize("name", ["digits-resnet", "digits-convnet"])
+@pytest.mark.parametrize("name", [pytest.param("digits-resnet", marks=pytest.mark.slow), "digits-convnet"])
 def test_the_other_modes_are_served(serve, page, deep, complaints, name):
     server = serve("apps/explorer.py", "--modes", name)
     page.goto(f"{server.url}?resolution=9&plane=three_modes&margin=0.2&draws=8")
