@@ -86,7 +86,7 @@ PLANS = {
 def case_and_plan():
     for case in SMALL:
         for plan in PLANS:
-            slow = plan == "small blocks, vmap" and case.name.startswith("resnet")
+            slow = plan == "small blocks, vmap" and case.name.startswith(("resnet", "convnet"))
             yield pytest.param(case, plan, id=f"{plan}-{case.name}", marks=[pytest.mark.slow] * slow)
 
 

@@ -27,7 +27,7 @@ def records(journal) -> list[str]:
         return [asked for (asked,) in connection.execute("SELECT asked FROM evaluations ORDER BY number")]
 
 
-@pytest.mark.parametrize("name", list(QUICK))
+@pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.slow] * (n == "segment")) for n in QUICK])
 def test_an_interrupted_run_goes_on_to_the_same_bits(name, digits, tmp_path):
     journal, sweep = tmp_path / "x.journal", make_sweep(name, {**QUICK[name], "plan": {"block": 3}})
     align_modes(digits, "A", "B", "universe")  # found once for all who ask: no step of these runs

@@ -150,6 +150,7 @@ def test_a_job_that_is_cancelled_leaves_the_search_where_it_is(digits):
     assert search.finish().objective == find_universe(digits.spec, digits.params, max_steps=2).objective
 
 
+@pytest.mark.slow
 def test_a_search_whose_step_was_cancelled_begins_anew(digits, monkeypatch):
     search = UniverseSearch(digits.spec, digits.params, max_steps=1)
 
@@ -194,6 +195,7 @@ def test_matrices_of_permutations_act_as_permutations(case):
     assert mc.churn(harden(matrices), permutation) == 0
 
 
+@pytest.mark.slow
 def test_the_universe_finds_at_least_what_pairwise_rounding_keeps(digits):
     """Its objective over all pairs is no worse than that of matching everything to A."""
     spec, models = digits.spec, digits.params
@@ -209,6 +211,7 @@ def test_the_universe_finds_at_least_what_pairwise_rounding_keeps(digits):
 # sinkhorn
 
 
+@pytest.mark.slow
 def test_sinkhorn_lowers_the_loss_of_the_midpoint(digits):
     half = {name: torch.full((1, *[1] * p.ndim), 0.5) for name, p in digits.params["A"].items()}
     losses = {}

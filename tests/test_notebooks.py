@@ -181,7 +181,11 @@ def kernel():
     manager.shutdown_kernel(now=True)
 
 
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path",
+    [pytest.param(path, marks=[pytest.mark.slow] * (path.stem[:2] in ("03", "04", "05"))) for path in NOTEBOOKS],
+    ids=lambda path: path.stem,
+)
 def test_runs(path, small, kernel):
     story = STORIES[path.stem]
     settings = {name: small if value == SMALL else value for name, value in story.quick.items()}

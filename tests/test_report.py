@@ -167,6 +167,7 @@ def test_it_loads_nothing(html):
     assert loaded == []
 
 
+@pytest.mark.slow
 def test_a_realistic_report_keeps_the_budget(tmp_path):
     strengths = np.linspace(0, 1, 11)
     datasets = [synthetic.plane(33), synthetic.segment("identity"), synthetic.segment(), synthetic.samples(64)]

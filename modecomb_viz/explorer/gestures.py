@@ -1,5 +1,6 @@
 """What is done on the map with a mouse or a finger: a point is tapped, a cut is drawn, a part is zoomed into."""
 
+from collections import deque
 from collections.abc import Callable
 
 import numpy as np
@@ -59,6 +60,7 @@ class Gestures:
         self._zoom = plot.select_one(BoxZoomTool)
         self._start = (0.0, 0.0)
         self._ranges: tuple[float, ...] = ()
+        self._known: deque[tuple[float, ...]] = deque(maxlen=4)
         self._later = Later(self._look_closer, _QUIET, document)
         plot.on_event(Tap, self._tap)
         plot.on_event(PanStart, self._begin)
@@ -122,13 +124,17 @@ class Gestures:
             self._later.ask()
 
     def _look_closer(self):
+        """Compute what was zoomed into; but not what the map itself has moved to, which a page tells side by side."""
         dataset = self._shown()
         if dataset is None or not self._ranges:
             return
         x0, x1, y0, y1 = self._ranges
         (u0, u1), (v0, v1) = seen(dataset)
+        self._known.append((u0, u1, v0, v1))
         sizes = np.array([u1 - u0, u1 - u0, v1 - v0, v1 - v0])
-        if x0 < x1 and y0 < y1 and (np.abs(np.subtract((x0, x1, y0, y1), (u0, u1, v0, v1))) > _SAME * sizes).any():
+        new = (np.abs(np.subtract(self._ranges, self._known)) > _SAME * sizes).all(axis=0)
+        if x0 < x1 and y0 < y1 and new.any():
+            self._known.append(self._ranges)
             self._state.region = tuple(round(side, 6) for side in region_of((x0, x1), (y0, y1)))
 
     def _whole(self, event: Reset):
