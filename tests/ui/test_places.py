@@ -123,8 +123,9 @@ def test_layers_are_mixed_compared_and_found_again(explorer_server, page, deep, 
     page.get_by_text("Open", exact=True).last.click()
     page.wait_for_function("location.search.includes('Layers')")
     page.reload()
+    deep.wait_until_complete(2)
     page.get_by_text("Looked at before").click(force=True)
-    deep.wait(f"{VISITS} >= 3")
+    deep.wait(f"{VISITS} >= 2")
     assert complaints == []
     assert explorer_server.troubles() == []
 
