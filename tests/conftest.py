@@ -58,7 +58,7 @@ def mnist_root():
 def no_loop_of_the_browser(request):
     """From the first browser test on Playwright's loop runs in this thread; no other test finds it."""
     loop = asyncio._get_running_loop()
-    if "playwright" in request.fixturenames or loop is None:
+    if needs_browser(request.node) or loop is None:
         yield
         return
     asyncio._set_running_loop(None)

@@ -44,8 +44,6 @@ def test_a_step_is_one_to_undo_from_other_networks_too(explorer):
 def test_it_is_closed_and_comes_when_it_is_asked_for(explorer, monkeypatch):
     guide = explorer.guide
     assert not guide.card.visible
-    guide.memory._handle_msg({"text": None})
-    assert not guide.card.visible, "it was not offered"
     guide.offer()
     guide.memory._handle_msg({"text": None})
     assert guide.card.visible
@@ -53,11 +51,17 @@ def test_it_is_closed_and_comes_when_it_is_asked_for(explorer, monkeypatch):
     kept = []
     monkeypatch.setattr(guide.memory, "keep", kept.append)
     guide.close.clicks += 1
-    assert not guide.card.visible
+    guide.memory._handle_msg({"text": None})
+    assert not guide.card.visible, "a page that is drawn anew tells again"
     assert kept == ["closed"]
     guide.opener.clicks += 1
     assert guide.card.visible
     assert "1 of" in guide._words.object
+
+
+def test_it_stays_away_where_it_is_not_offered(explorer):
+    explorer.guide.memory._handle_msg({"text": None})
+    assert not explorer.guide.card.visible
 
 
 def test_who_closed_it_before_does_not_see_it(explorer):

@@ -17,7 +17,7 @@ class Memory(JSComponent):
     A browser that keeps nothing, as private windows may, tells nothing.
 
     Args:
-        recalled: called with the text that was kept, None where there is none.
+        recalled: called once, with the text that was kept, None where there is none.
     """
 
     key = param.String("modecomb", doc="Under what the text is kept.")
@@ -27,13 +27,16 @@ class Memory(JSComponent):
 
     def __init__(self, recalled: Callable[[str | None], None], **params: Any):
         super().__init__(**params, width=0, height=0, margin=0)
-        self._recalled = recalled
+        self._recalled, self._told = recalled, False
 
     def keep(self, text: str):
         """Keep a text in place of the one before."""
         self._send_msg(text)
 
     def _handle_msg(self, data: Any):
+        if self._told:  # a browser that draws the page anew tells again
+            return
+        self._told = True
         text = data.get("text") if isinstance(data, dict) else None
         told = text if isinstance(text, str) else None
         pn.state.onload(lambda: self._recalled(told))  # what changes a page before that never reaches it

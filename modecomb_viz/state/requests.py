@@ -162,7 +162,7 @@ def _kept_plane(state: "ExplorerState") -> PlaneSweep:
     if choices.get("modes_name", state.first_modes) != state.modes_name:
         raise ValueError(
             f"the view that was kept shows the modes '{choices.get('modes_name', state.first_modes)}', this one "
-            f"'{state.modes_name}'. Choose the same modes, or keep another view."
+            f"'{state.modes_name}'. Choose the same modes, or compare with another view."
         )
     try:
         then = state.made_of(choices)
