@@ -63,8 +63,8 @@ STEPS = (
     ),
 )
 
-#: How the control is marked that a step speaks of.
-_MARKED = {"outline": "2px solid #0072b2", "outline-offset": "2px", "border-radius": "4px"}
+#: How the control is marked that a step speaks of, and the others; what is not said stays as it was in the browser.
+_MARKED, _UNMARKED = {"box-shadow": "-5px 0 0 #0072b2"}, {"box-shadow": "none"}
 
 
 class Guide(NotebookViewer):
@@ -116,9 +116,7 @@ class Guide(NotebookViewer):
         """Mark the control that the step speaks of, as long as the step is there."""
         meant = STEPS[self._at].control if self.card.visible else None
         for name in {step.control for step in STEPS} - {None}:
-            styles = _MARKED if name == meant else {}
-            if self._controls[name].styles != styles:
-                self._controls[name].styles = styles
+            self._controls[name].styles = _MARKED if name == meant else _UNMARKED
 
     def _show_step(self, event: Any):
         """Make the choices of the step, which are one step to undo."""

@@ -9,6 +9,9 @@ import modecomb_viz as mc
 #: How many settings are listed as looked at.
 VISITS = "deep(document, 'button').filter((b) => b.textContent === 'Compare').length"
 
+#: How many controls the guide marks.
+MARKED = "deep(document, '*').filter((e) => getComputedStyle(e).boxShadow.startsWith('rgb(0, 114, 178) -5px')).length"
+
 
 class Map:
     """The first map of a page: places on it, and what is done there."""
@@ -158,8 +161,13 @@ def test_the_guide_is_for_the_first_visit(explorer_server, page, deep, complaint
     page.get_by_text("2 of 5").wait_for()
     page.get_by_text("Show it", exact=True).click()
     page.wait_for_url("**alignment=identity**")
+    deep.wait(f"{MARKED} === 1")
+    page.get_by_text("Next", exact=True).click()
+    page.get_by_text("3 of 5").wait_for()
+    deep.wait(f"{MARKED} === 1")
     page.get_by_text("Close the guide", exact=True).click()
-    page.get_by_text("2 of 5").wait_for(state="hidden")
+    deep.wait(f"{MARKED} === 0")
+    page.get_by_text("3 of 5").wait_for(state="hidden")
     page.wait_for_function("localStorage.getItem('modecomb-guide') === 'closed'")
     page.goto(explorer_server.url)
     deep.wait_until_complete(2)
