@@ -1,6 +1,5 @@
 """What is done on the map with a mouse or a finger: a point is tapped, a cut is drawn, a part is zoomed into."""
 
-from collections import deque
 from collections.abc import Callable
 
 import numpy as np
@@ -8,6 +7,7 @@ import xarray as xr
 from bokeh.document import Document
 from bokeh.events import PanEnd, PanStart, RangesUpdate, Reset, Tap
 from bokeh.models import BoxZoomTool, ColumnDataSource, CustomJS
+from panel.reactive import Reactive
 
 from modecomb_viz.explorer.later import Later
 from modecomb_viz.figures import MapFigure
@@ -28,6 +28,13 @@ if (!cut.tags.includes("drawn")) { return }
 const first = cb_obj.event_name === "panstart" || cut.data.u.length < 2
 const from = first ? [cb_obj.x, cb_obj.y] : [cut.data.u[0], cut.data.v[0]]
 cut.data = {u: [from[0], cb_obj.x], v: [from[1], cb_obj.y]}
+"""
+
+#: What a drag does is decided in the page, as it may begin before the server has heard of the choice.
+_CHOOSE = """
+const cuts = cb_obj.value === "Cut"
+cut.tags = cuts ? ["drawn"] : []
+toolbar.active_drag = cuts ? null : zoom
 """
 
 
@@ -60,7 +67,6 @@ class Gestures:
         self._zoom = plot.select_one(BoxZoomTool)
         self._start = (0.0, 0.0)
         self._ranges: tuple[float, ...] = ()
-        self._known: deque[tuple[float, ...]] = deque(maxlen=4)
         self._later = Later(self._look_closer, _QUIET, document)
         plot.on_event(Tap, self._tap)
         plot.on_event(PanStart, self._begin)
@@ -72,6 +78,12 @@ class Gestures:
         state.param.watch(self._show, ["inspected", "cut"])
         self._show()
         self.draw(False)
+
+    def follow(self, drag: Reactive):
+        """Have a widget choose whether a drag zooms or cuts: its values are "Zoom" and "Cut"."""
+        parts = {"cut": self._cut, "toolbar": self._figure.figure.toolbar, "zoom": self._zoom}
+        drag.jscallback(args=parts, value=_CHOOSE)
+        drag.param.watch(lambda event: self.draw(event.new == "Cut"), ["value"])
 
     def draw(self, cuts: bool):
         """Whether a drag draws a cut; otherwise it chooses the part that is zoomed into."""
@@ -124,17 +136,13 @@ class Gestures:
             self._later.ask()
 
     def _look_closer(self):
-        """Compute what was zoomed into; but not what the map itself has moved to, which a page tells side by side."""
         dataset = self._shown()
         if dataset is None or not self._ranges:
             return
         x0, x1, y0, y1 = self._ranges
         (u0, u1), (v0, v1) = seen(dataset)
-        self._known.append((u0, u1, v0, v1))
         sizes = np.array([u1 - u0, u1 - u0, v1 - v0, v1 - v0])
-        new = (np.abs(np.subtract(self._ranges, self._known)) > _SAME * sizes).all(axis=0)
-        if x0 < x1 and y0 < y1 and new.any():
-            self._known.append(self._ranges)
+        if x0 < x1 and y0 < y1 and (np.abs(np.subtract((x0, x1, y0, y1), (u0, u1, v0, v1))) > _SAME * sizes).any():
             self._state.region = tuple(round(side, 6) for side in region_of((x0, x1), (y0, y1)))
 
     def _whole(self, event: Reset):

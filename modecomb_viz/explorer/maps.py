@@ -97,7 +97,7 @@ class MapView(_PlaneView):
         )
         super().__init__(state, results)
         self.gestures = Gestures(state, self.figure, lambda: results.datasets.get("plane"), pn.state.curdoc)
-        self.drag.param.watch(lambda event: self.gestures.draw(event.new == "Cut"), ["value"])
+        self.gestures.follow(self.drag)
         state.param.watch(self._offer_whole, ["region"])
         self._offer_whole()
 
