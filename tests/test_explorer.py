@@ -11,6 +11,7 @@ import pytest
 import xarray as xr
 from bokeh.document import Document
 from explained import explains
+from panel.util import edit_readonly
 
 import modecomb_viz as mc
 from modecomb_viz.executor import InlineExecutor, Progress
@@ -250,3 +251,14 @@ def test_error_page_is_escaped():
 
 def test_controls_stand_alone(explorer):
     assert len(Controls(explorer.state).widgets) == len(explorer.controls.widgets)
+
+
+def test_the_page_does_not_follow_how_busy_the_server_is(explorer):
+    page = explorer.page()
+    try:
+        with edit_readonly(pn.state):
+            pn.state.busy = True
+        assert not page.busy
+    finally:
+        with edit_readonly(pn.state):
+            pn.state.busy = False

@@ -10,6 +10,7 @@ import panel_material_ui as pmui
 import param
 import xarray as xr
 from bokeh.document import Document
+from panel.util import edit_readonly
 
 from modecomb_viz.checkpoints import ModeSet
 from modecomb_viz.evaluation import resolve_device
@@ -208,7 +209,7 @@ class Explorer(NotebookViewer):
 
     def page(self) -> pmui.Page:
         """The explorer as a whole page, for ``panel serve``."""
-        return pmui.Page(
+        page = pmui.Page(
             title="modecomb_viz",
             header=[pn.HSpacer(), self.guide.opener],
             sidebar=self.sidebar,
@@ -217,6 +218,10 @@ class Explorer(NotebookViewer):
             theme_toggle=True,
             busy_indicator=None,
         )
+        # Unlinked from whether the server is busy: every event of any session would walk the models of all of them.
+        with edit_readonly(page):
+            page.busy = False
+        return page
 
     def __panel__(self) -> pn.Row:
         return pn.Row(pn.Column(*self.sidebar, width=300), self.main, sizing_mode="stretch_width")

@@ -17,8 +17,10 @@ from modecomb_viz.sweep import Sweep
 
 __all__ = ["Results"]
 
-#: Seconds between two reports of progress.
-_REPORT_EVERY = 0.1
+#: Seconds between two reports of progress at least, and how many times as long as the last report took a page rests
+#: from progress alone: what only counts must not take the time of what is drawn.
+_REPORT_EVERY = 0.25
+_REST_OF_COUNTING = 10.0
 
 #: Between two pictures, a page rests so many times as long as the last one took from its arrival until it was shown:
 #: where many sessions share a server, each of them shows fewer steps on the way, and all get on.
@@ -138,7 +140,8 @@ class Results(param.Parameterized):
             first = "dataset" in news and self._pictured.get(topic) != key
             if first:
                 self._pictured[topic] = key
-            rest = max(_REST * self._took, 0.0 if "dataset" in news else _REPORT_EVERY)
+            counting = max(_REPORT_EVERY, _REST_OF_COUNTING * self._took)
+            rest = _REST * self._took if "dataset" in news else counting
             resting = time.monotonic() - self._shown_at < rest
             if self._asked or (resting and not first and "ended" not in news):
                 return

@@ -34,7 +34,7 @@ from modecomb_viz.export.browser import FLAGS, find_chromium
 #: Watches the first picture from inside the page, so that no round trip to this process is measured. The elements are
 #: looked up once and few pixels are read, since the watching itself takes time from what is watched.
 WATCH = (
-    "() => {"
+    "(every) => {"
     + DEEP
     + """
   const status = deep(document, '.state')[0].getRootNode()
@@ -53,7 +53,7 @@ WATCH = (
       if (seen.first && status.querySelector('.state').textContent === 'complete') {
         seen.final = performance.now() - start
         done(seen)
-      } else setTimeout(look, 10)
+      } else setTimeout(look, every)
     }
     look()
   })
@@ -83,6 +83,9 @@ _SESSIONS = 8
 
 #: Milliseconds between two looks at the page while it opens.
 POLL = 50
+
+#: The same after a move, of one page, and of each of several.
+_LOOK, _LOOK_AT_MANY = 10, 50
 
 
 def opened(page: Page, url: str) -> tuple[float, float]:
@@ -116,11 +119,11 @@ def moved_together(pages: list[Page], key: str) -> list[dict[str, float]]:
     return [page.evaluate("() => window.result") for page in pages]
 
 
-def watched(browser: Browser, url: str) -> Page:
-    """A new page whose pictures are complete, and which watches the first of them."""
+def watched(browser: Browser, url: str, every: int = _LOOK) -> Page:
+    """A new page whose pictures are complete, and which watches the first of them every so many milliseconds."""
     page = browser.new_page(viewport={"width": 1280, "height": 800})
     opened(page, url)
-    page.evaluate(WATCH)
+    page.evaluate(WATCH, every)
     return page
 
 
@@ -194,7 +197,7 @@ def on_page(browser: Browser, server: Server, name: str, measured: Callable[[Pag
 
 
 def measure_together(browser: Browser, server: Server, moves: int) -> dict[str, int]:
-    pages = [watched(browser, server.url) for _ in range(_SESSIONS)]
+    pages = [watched(browser, server.url, _LOOK_AT_MANY) for _ in range(_SESSIONS)]
     together = [one for _ in range(moves) for one in moved_together(pages, "ArrowRight")]
     for page in pages:
         page.close()
