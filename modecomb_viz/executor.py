@@ -1,8 +1,9 @@
 """One evaluation queue per device: fair between owners, newest request first, cancellation between steps.
 
 A job is a generator that yields :class:`Progress` while it works and a result whenever it has one. Owners take
-turns step by step. Within an owner a topic keeps its turn until it has a result or :data:`TURN` seconds have
-passed, so that every view gets its coarse picture before any gets its finest. A job is stopped by not being
+turns step by step, but a job that has no result yet goes on until it has one or :data:`TURN` seconds have passed:
+of many sessions that move at once, each in turn sees something, instead of all at the end. Within an owner a topic
+keeps its turn as long, so that every view gets its coarse picture before any gets its finest. A job is stopped by not being
 called again; a request replaces the older one of the same owner and topic. Work between two steps that takes long
 calls :func:`checkpoint`, which ends it when its job has been cancelled.
 """
@@ -82,6 +83,7 @@ class Job:
     running: Steps | None = None
     cancelled: bool = False
     ended: bool = False
+    seen: bool = False
 
     def advance(self) -> Any:
         """One step; gives what it yielded, or None when the job has ended."""
@@ -96,6 +98,7 @@ class Job:
             return self._finish(error)
         finally:
             _RUNNING.job = None
+        self.seen = self.seen or not isinstance(value, Progress)
         self._tell(self.on_step, value)
         return value
 
@@ -195,7 +198,8 @@ class Executor:
             return owner, topic, job
 
     def _put_back(self, owner: Hashable, topic: str, job: Job, over: bool):
-        """The owner to the end of the line; its topic too when the turn is over, or out when the job has ended."""
+        """The owner to the end of the line, unless it still waits for something to see in its turn; its topic too when
+        that turn is over, or out when the job has ended."""
         topics = self._jobs.get(owner)
         if topics is None:
             return
@@ -204,10 +208,10 @@ class Executor:
                 del topics[topic]
             elif over:
                 topics.move_to_end(topic)
-        if topics:
-            self._jobs.move_to_end(owner)
-        else:
+        if not topics:
             del self._jobs[owner]
+        elif over or job.seen:
+            self._jobs.move_to_end(owner)
 
 
 _SHARED: dict[str, Executor] = {}

@@ -115,6 +115,42 @@ def test_owners_take_turns(executor):
     assert max(map(abs, ahead)) <= 2
 
 
+def test_what_has_no_result_yet_goes_on_until_it_has_one_and_then_takes_turns(executor):
+    recorder = Recorder()
+    gate = held(executor, recorder)
+
+    def steps():
+        for level in range(2):
+            for done in range(3):
+                yield Progress(done, 3)
+            yield level
+
+    for owner in ("one", "two"):
+        executor.submit(owner, "map", recorder.job(owner, steps))
+    gate.set()
+    order = [name for name, _ in recorder.until(("two", "end")) if name != "hold"]
+    assert order[:8] == 4 * ["one"] + 4 * ["two"]
+    assert order[8:16] == 4 * ["one", "two"]
+
+
+def test_a_long_way_to_the_first_result_does_not_hold_up_the_others(executor, monkeypatch):
+    monkeypatch.setattr("modecomb_viz.executor.TURN", -1.0)
+    recorder = Recorder()
+    gate = held(executor, recorder)
+
+    def steps():
+        for done in range(10):
+            yield Progress(done, 10)
+        yield "found"
+
+    for owner in ("one", "two"):
+        executor.submit(owner, "map", recorder.job(owner, steps))
+    gate.set()
+    order = [name for name, _ in recorder.until(("two", "end")) if name != "hold"]
+    ahead = [order[:k].count("one") - order[:k].count("two") for k in range(len(order))]
+    assert max(map(abs, ahead)) <= 1
+
+
 def test_cancelled_work_is_not_heard_of_again(executor):
     recorder = Recorder()
     first = threading.Event()
