@@ -12,6 +12,7 @@ from scipy.stats import t as student
 
 from modecomb_viz.statistics import (
     barriers,
+    d2_barrier,
     diversity,
     expanded_level,
     is_draw,
@@ -51,6 +52,16 @@ def test_barriers_follow_the_definitions_on_any_curve():
     np.testing.assert_allclose(found.error_barrier, found.barrier)
     assert found.barrier.attrs["units"] == "nats per example"
     assert found.attrs["default"] == "D2"
+
+
+@pytest.mark.parametrize("quantity", ["loss", "accuracy"])
+def test_the_one_barrier_is_that_of_all_four(quantity):
+    curves = {
+        name: ("t", rng.uniform(size=9))
+        for name, rng in zip(("loss", "accuracy"), map(np.random.default_rng, (0, 1)), strict=True)
+    }
+    curve = xr.Dataset(curves, {"t": np.linspace(-0.1, 1.1, 9)}).expand_dims(split=["test"])
+    assert d2_barrier(curve, quantity, "test") == barriers(curve)[BARRIER_OF[quantity]].sel(definition="D2").item()
 
 
 def test_other_dimensions_are_kept():

@@ -13,9 +13,8 @@ import xarray as xr
 
 from modecomb_viz.explorer.notebook import NotebookViewer, Words, at_home
 from modecomb_viz.figures import Figure, SamplesFigure, SegmentFigure
-from modecomb_viz.figures.segments import d2_barrier
 from modecomb_viz.state import TOPICS, ExplorerState, Results
-from modecomb_viz.statistics import low_loss_share
+from modecomb_viz.statistics import d2_barrier, low_loss_share
 
 __all__ = ["TALL", "DistributionView", "SegmentView", "View", "folded", "four_digits"]
 

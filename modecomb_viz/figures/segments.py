@@ -19,9 +19,9 @@ from modecomb_viz.figures.base import (
 )
 from modecomb_viz.figures.looks import CURVES, HEIGHT, number, quantity_label
 from modecomb_viz.results import recipe
-from modecomb_viz.statistics import BARRIER_OF, barriers
+from modecomb_viz.statistics import d2_barrier
 
-__all__ = ["SegmentFigure", "curve_name", "d2_barrier"]
+__all__ = ["SegmentFigure", "curve_name"]
 
 
 class SegmentFigure(Figure):
@@ -70,11 +70,6 @@ def curve_name(dataset: xr.Dataset) -> str:
     if settings["alignment"] == "identity":
         return "naive"
     return "perturbed" if np.any(dataset.get("strength", settings["strength"])) else "aligned"
-
-
-def d2_barrier(dataset: xr.Dataset, quantity: str, split: str) -> float:
-    """The D2 barrier of a segment: nats per example, or a fraction of error for accuracy."""
-    return barriers(dataset)[BARRIER_OF[quantity]].sel(split=split, definition="D2").item()
 
 
 def _barrier(dataset: xr.Dataset, quantity: str, split: str) -> str:

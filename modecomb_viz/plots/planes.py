@@ -8,7 +8,7 @@ from modecomb_viz.figures.cuts import place_words
 from modecomb_viz.figures.inspection import coefficient_words
 from modecomb_viz.figures.looks import COLORS, CONFUSION, axis_label, number, quantity_label, shortened
 from modecomb_viz.plots.drawing import SIZE, check_plot, load_backend, over_strengths
-from modecomb_viz.statistics import BARRIER_OF, barriers
+from modecomb_viz.statistics import d2_barrier
 
 __all__ = ["plot_cut", "plot_inspection"]
 
@@ -24,7 +24,7 @@ def plot_cut(dataset: xr.Dataset, *, quantity: str = "loss", split: str = "test"
 
     def draw(cut: xr.Dataset) -> hv.Overlay:
         values = cut[quantity].sel(split=split).values
-        found = barriers(cut)[BARRIER_OF[quantity]].sel(split=split, definition="D2").item()
+        found = d2_barrier(cut, quantity, split)
         t, value = hv.Dimension("t", label=where), hv.Dimension(quantity, label=quantity_label(quantity, split))
         straight = hv.Curve((cut.t.values[[0, -1]], values[[0, -1]]), t, value)
         curve = hv.Curve((cut.t.values, values), t, value).opts(

@@ -7,8 +7,9 @@ import xarray as xr
 from modecomb_viz.figures.looks import COLORS, CURVES, NAN_COLOR, PALETTES, axis_label, number, quantity_label
 from modecomb_viz.figures.maps import color_range, estimate_note
 from modecomb_viz.figures.perturbation import all_groups, combination, of_repeats, single_groups
-from modecomb_viz.figures.segments import curve_name, d2_barrier
+from modecomb_viz.figures.segments import curve_name
 from modecomb_viz.plots.drawing import SIZE, WIDE, check_plot, load_backend, over_strengths
+from modecomb_viz.statistics import d2_barrier
 
 __all__ = ["plot_perturbation", "plot_plane", "plot_samples", "plot_segment"]
 

@@ -7,7 +7,7 @@ from modecomb_viz.figures.cuts import place_words
 from modecomb_viz.figures.inspection import coefficient_words
 from modecomb_viz.figures.looks import UNITS, number
 from modecomb_viz.report.picture import Choice, Picture, Shown, Table, at
-from modecomb_viz.statistics import BARRIER_OF, barriers
+from modecomb_viz.statistics import d2_barrier
 
 __all__ = ["CutPicture", "InspectionPicture"]
 
@@ -62,7 +62,7 @@ class CutPicture(Picture):
         strength, quantity, split = choice
         here = at(self.datasets[0], strength)
         values = here[quantity].sel(split=split).values
-        found = barriers(here)[BARRIER_OF[quantity]].sel(split=split, definition="D2").item()
+        found = d2_barrier(here, quantity, split)
         unit = "nats" if quantity == "loss" else "of the error"
         text = (
             f"{place_words(here, 0)} {number(values[0])} · {place_words(here, -1)} {number(values[-1])} · D2 barrier "

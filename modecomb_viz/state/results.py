@@ -24,7 +24,7 @@ _REST_OF_COUNTING = 10.0
 
 #: Between two pictures, a page rests so many times as long as the last one took from its arrival until it was shown:
 #: where many sessions share a server, each of them shows fewer steps on the way, and all get on.
-_REST = 2.0
+_REST = 4.0
 
 #: How many final results are kept to be shown again at once.
 _KEPT = 64

@@ -34,8 +34,28 @@ def barriers(dataset: xr.Dataset) -> xr.Dataset:
     return label(result, ATTRIBUTES)
 
 
+def d2_barrier(dataset: xr.Dataset, quantity: str, split: str) -> float:
+    """The D2 barrier of the one curve of a segment, without the rest of :func:`barriers`: it is drawn again and again.
+
+    Returns:
+        nats per example for ``loss``; for ``accuracy``, of error = 1 − accuracy, a fraction.
+
+    Raises:
+        ValueError: for a dataset that is no segment, or that has several curves.
+    """
+    require(dataset, "t", "segment")
+    curve = dataset[quantity].sel(split=split).transpose(..., "t").values
+    values = _barrier_values(_position(dataset), curve if quantity == "loss" else 1 - curve)
+    return values[..., BARRIERS.index("D2")].item()
+
+
+def _position(curve: xr.DataArray | xr.Dataset) -> np.ndarray:
+    t = curve.t.values
+    return (t - t[0]) / (t[-1] - t[0])
+
+
 def _barriers(curve: xr.DataArray) -> xr.DataArray:
-    position = ((curve.t - curve.t[0]) / (curve.t[-1] - curve.t[0])).values
+    position = _position(curve)
     found = xr.apply_ufunc(
         lambda values: _barrier_values(position, values),
         curve,
