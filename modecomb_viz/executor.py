@@ -3,9 +3,9 @@
 A job is a generator that yields :class:`Progress` while it works and a result whenever it has one. Owners take
 turns step by step, but a job that has no result yet goes on until it has one or :data:`TURN` seconds have passed:
 of many sessions that move at once, each in turn sees something, instead of all at the end. Within an owner a topic
-keeps its turn as long, so that every view gets its coarse picture before any gets its finest. A job is stopped by not being
-called again; a request replaces the older one of the same owner and topic. Work between two steps that takes long
-calls :func:`checkpoint`, which ends it when its job has been cancelled.
+keeps its turn as long, so that every view gets its coarse picture before any gets its finest. A job is stopped by
+not being called again; a request replaces the older one of the same owner and topic. Work between two steps that takes
+long calls :func:`checkpoint`, which ends it when its job has been cancelled.
 """
 
 import os

@@ -11,6 +11,7 @@ from scipy.stats import binom, bootstrap, norm
 from scipy.stats import t as student
 
 from modecomb_viz.statistics import (
+    BARRIER_OF,
     barriers,
     d2_barrier,
     diversity,
@@ -56,12 +57,11 @@ def test_barriers_follow_the_definitions_on_any_curve():
 
 @pytest.mark.parametrize("quantity", ["loss", "accuracy"])
 def test_the_one_barrier_is_that_of_all_four(quantity):
-    curves = {
-        name: ("t", rng.uniform(size=9))
-        for name, rng in zip(("loss", "accuracy"), map(np.random.default_rng, (0, 1)), strict=True)
-    }
-    curve = xr.Dataset(curves, {"t": np.linspace(-0.1, 1.1, 9)}).expand_dims(split=["test"])
-    assert d2_barrier(curve, quantity, "test") == barriers(curve)[BARRIER_OF[quantity]].sel(definition="D2").item()
+    loss, accuracy = np.random.default_rng(0).random((2, 1, 9))
+    values = {"loss": (("split", "t"), loss), "accuracy": (("split", "t"), accuracy)}
+    curve = xr.Dataset(values, {"t": np.linspace(-0.1, 1.1, 9), "split": ["test"]})
+    expected = barriers(curve)[BARRIER_OF[quantity]].sel(split="test", definition="D2")
+    assert d2_barrier(curve, quantity, "test") == expected.item()
 
 
 def test_other_dimensions_are_kept():
