@@ -129,7 +129,8 @@ class Explorer(NotebookViewer):
         self.tabs.param.watch(self._turn, ["active"])
         self.state.param.watch(self._turned, ["page"])
         self._pages: dict[str, pn.FlexBox] = {}
-        self._shown = pn.Column(self._page(self.state.page), sizing_mode="stretch_width")
+        self._shown = pn.Column(sizing_mode="stretch_width")
+        self._show_page(self.state.page)
         self.main = pn.Column(
             self.alert,
             self.warning,
@@ -176,7 +177,15 @@ class Explorer(NotebookViewer):
 
     def _turned(self, event: param.parameterized.Event):
         self.tabs.active = list(PAGES).index(event.new)
-        self._shown.objects = [self._page(event.new)]
+        self._show_page(event.new)
+
+    def _show_page(self, page: str):
+        """One page; the others stay where they are, hidden: the browser keeps the nodes of what is taken out."""
+        shown = self._page(page)
+        for other in self._pages.values():
+            other.visible = other is shown
+        if shown not in self._shown.objects:
+            self._shown.append(shown)
 
     @property
     def dataset(self) -> xr.Dataset | None:

@@ -3,6 +3,7 @@
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from json import dumps
 from threading import Lock
 from typing import Any
@@ -17,17 +18,42 @@ from modecomb_viz.sweep import Sweep
 
 __all__ = ["Results"]
 
-#: Seconds between two reports of progress at least, and how many times as long as the last report took a page rests
+#: Seconds between two reports of progress at least, and how many times as long as its last update took a page rests
 #: from progress alone: what only counts must not take the time of what is drawn.
 _REPORT_EVERY = 0.25
 _REST_OF_COUNTING = 10.0
 
-#: Between two pictures, a page rests so many times as long as the last one took from its arrival until it was shown:
-#: where many sessions share a server, each of them shows fewer steps on the way, and all get on.
+#: Between two pictures on the way, all sessions of a server rest so many times as long as the last one took from its
+#: arrival until it was shown: where there are many sessions each of them shows fewer steps, and all get on.
 _REST = 4.0
+
+#: Seconds of rest at most, whatever took long.
+_LONGEST_REST = 1.0
 
 #: How many final results are kept to be shown again at once.
 _KEPT = 64
+
+
+@dataclass
+class _Pace:
+    """When something was last shown, and how many seconds that took from its arrival on."""
+
+    shown_at: float = 0.0
+    took: float = 0.0
+
+    def note(self, asked_at: float):
+        """It was asked for then, and is shown now."""
+        self.shown_at = time.monotonic()
+        self.took = self.shown_at - asked_at
+
+    def resting(self, times: float, least: float = 0.0) -> bool:
+        """Whether it is too early for more."""
+        rest = min(_LONGEST_REST, max(least, times * self.took))
+        return time.monotonic() - self.shown_at < rest
+
+
+#: Of the pictures of all sessions, which one thread shows.
+_OF_PICTURES = _Pace()
 
 
 def _at_once(call: Callable[[], None]):
@@ -59,7 +85,7 @@ class Results(param.Parameterized):
         self._wanted: dict[str, str] = {}
         self._finished: OrderedDict[str, xr.Dataset] = OrderedDict()
         self._lock, self._asked = Lock(), False
-        self._asked_at, self._shown_at, self._took = 0.0, 0.0, 0.0
+        self._asked_at, self._pace = 0.0, _Pace()
         self._pictured: dict[str, str] = {}
         self._arrived: dict[str, dict[str, Any]] = {}
         state.param.watch(lambda *events: self.request(), list(state.param))
@@ -140,9 +166,11 @@ class Results(param.Parameterized):
             first = "dataset" in news and self._pictured.get(topic) != key
             if first:
                 self._pictured[topic] = key
-            counting = max(_REPORT_EVERY, _REST_OF_COUNTING * self._took)
-            rest = _REST * self._took if "dataset" in news else counting
-            resting = time.monotonic() - self._shown_at < rest
+            resting = (
+                _OF_PICTURES.resting(_REST)
+                if "dataset" in news
+                else self._pace.resting(_REST_OF_COUNTING, _REPORT_EVERY)
+            )
             if self._asked or (resting and not first and "ended" not in news):
                 return
             self._asked, self._asked_at = True, time.monotonic()
@@ -169,9 +197,8 @@ class Results(param.Parameterized):
                 progress.pop(topic, None)
                 error = self._end(topic, news["key"], news["ended"], datasets) or error
         self.param.update(datasets=datasets, progress=progress, error=error)
-        with self._lock:
-            self._shown_at = time.monotonic()
-            self._took = self._shown_at - asked_at
+        for pace in [self._pace, *[_OF_PICTURES] * any("dataset" in news for news in arrived.values())]:
+            pace.note(asked_at)
 
     def _end(self, topic: str, key: str, fault: Exception | None, datasets: Mapping[str, xr.Dataset]) -> str:
         """Keep a final result, or give the words for a failure."""

@@ -142,8 +142,8 @@ def complaints(page):
 
 #: Walks through shadow roots, where Panel and Bokeh keep their elements.
 DEEP = """
-const deep = (root, selector) => [...root.querySelectorAll('*')].flatMap(
-  (e) => [...(e.matches(selector) ? [e] : []), ...(e.shadowRoot ? deep(e.shadowRoot, selector) : [])])
+const deep = (root, selector) => [...root.querySelectorAll('*')].flatMap((e) => [
+  ...(e.matches(selector) && e.checkVisibility() ? [e] : []), ...(e.shadowRoot ? deep(e.shadowRoot, selector) : [])])
 const hash = (canvas) => {
   if (!canvas.width || !canvas.height) { return 0 } // not laid out yet
   const data = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data
