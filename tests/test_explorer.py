@@ -1,8 +1,10 @@
 """The explorer without a server: set the state, read the views and the figures."""
 
+import asyncio
 import base64
 import io
 import json
+import threading
 import zipfile
 from html import unescape
 
@@ -11,11 +13,13 @@ import pytest
 import xarray as xr
 from bokeh.document import Document
 from explained import explains
+from panel.io.state import set_curdoc
 from panel.util import edit_readonly
 
 import modecomb_viz as mc
 from modecomb_viz.executor import InlineExecutor, Progress
 from modecomb_viz.explorer import Controls, error_page
+from modecomb_viz.explorer.page import _Publisher
 from modecomb_viz.export.archive import archive
 from modecomb_viz.state import PAGES
 
@@ -251,6 +255,21 @@ def test_error_page_is_escaped():
 
 def test_controls_stand_alone(explorer):
     assert len(Controls(explorer.state).widgets) == len(explorer.controls.widgets)
+
+
+def test_a_document_is_touched_in_its_own_thread_alone(monkeypatch):
+    document, touched = Document(), []
+    monkeypatch.setattr(document, "add_next_tick_callback", lambda call: touched.append(threading.get_ident()))
+
+    async def served():
+        with set_curdoc(document):
+            publisher = _Publisher(document)
+        publisher._open()
+        await asyncio.to_thread(publisher, lambda: None)
+        await asyncio.sleep(0)
+
+    asyncio.run(served())
+    assert touched == [threading.get_ident()]
 
 
 def test_the_page_does_not_follow_how_busy_the_server_is(explorer):

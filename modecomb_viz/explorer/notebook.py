@@ -21,7 +21,7 @@ from panel.io.notebook import replace_inline_css
 from panel.models.esm import ReactiveESM
 from panel.viewable import Viewable
 
-__all__ = ["NotebookViewer", "Words", "at_home"]
+__all__ = ["NotebookViewer", "Words", "at_home", "home"]
 
 
 class NotebookViewer(pn.viewable.Viewer):
@@ -53,18 +53,18 @@ def at_home(call: Callable[..., None]) -> Callable[..., None]:
         else:
             call(*events)
 
-    return _home(called)
+    return home(called)
 
 
-def _home(call: Callable[..., None]) -> Callable[..., None]:
+def home(call: Callable[..., None]) -> Callable[..., None]:
     """The same, called by the loop that runs here; where none does, by whoever calls it."""
     try:
-        home, loop = threading.get_ident(), asyncio.get_running_loop()
+        thread, loop = threading.get_ident(), asyncio.get_running_loop()
     except RuntimeError:
         return call
 
     def called(*arguments: Any):
-        if threading.get_ident() == home:
+        if threading.get_ident() == thread:
             call(*arguments)
         elif not loop.is_closed():
             loop.call_soon_threadsafe(call, *arguments)
@@ -96,7 +96,7 @@ def _await(viewable: Viewable, root: Model):
         _go_on(ref)
         handle(viewable, *message)
 
-    viewable._on_msg = _home(answered)  # JupyterLab has messages handled in a thread of their own
+    viewable._on_msg = home(answered)  # JupyterLab has messages handled in a thread of their own
     _AWAITED.add(ref)
     loop.call_later(_PATIENCE, _go_on, ref)
 

@@ -22,7 +22,7 @@ from modecomb_viz.explorer.maps import DifferenceView, MapView, OtherView
 from modecomb_viz.explorer.mixer import MixerView
 from modecomb_viz.explorer.modes import ModesView
 from modecomb_viz.explorer.naming import name_elements
-from modecomb_viz.explorer.notebook import NotebookViewer, at_home
+from modecomb_viz.explorer.notebook import NotebookViewer, at_home, home
 from modecomb_viz.explorer.pictures import (
     LawsView,
     LayersView,
@@ -65,11 +65,12 @@ class _Publisher:
     """Brings calls from the executor's thread into a document, in order.
 
     What is changed between the first rendering of a page and its connection is lost, so calls wait until
-    the page is loaded.
+    the page is loaded. The document is touched in its own thread alone: what another adds to it while it holds its
+    events back may be lost.
     """
 
     def __init__(self, document: Document):
-        self._document, self._lock = document, Lock()
+        self._add, self._lock = home(document.add_next_tick_callback), Lock()
         self._waiting: list[Callable[[], None]] | None = []
         pn.state.onload(self._open)
 
@@ -78,7 +79,7 @@ class _Publisher:
             if self._waiting is not None:
                 self._waiting.append(call)
                 return
-        self._document.add_next_tick_callback(call)
+        self._add(call)
 
     def _open(self):
         with self._lock:
