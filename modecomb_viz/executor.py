@@ -74,7 +74,7 @@ class Job:
     """A running generator and who hears of it.
 
     ``on_step`` gets every yielded value, ``on_end`` is called once with None, or with the exception that ended
-    the job. Neither is called after the job was cancelled.
+    the job. Neither is called after the job was cancelled. ``seen`` says whether there was a result yet.
     """
 
     steps: Callable[[], Steps]

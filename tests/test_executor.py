@@ -41,6 +41,19 @@ def counting(n, gate=None):
     return steps
 
 
+def coarse_then_fine():
+    """Two results, each after three reports of progress."""
+    for level in range(2):
+        for done in range(3):
+            yield Progress(done, 3)
+        yield level
+
+
+def largest_lead(order):
+    """How many steps one of two owners was ever ahead of the other."""
+    return max(abs(order[:k].count("one") - order[:k].count("two")) for k in range(len(order)))
+
+
 @pytest.fixture
 def executor():
     return Executor(threads=1)
@@ -90,14 +103,8 @@ def test_a_topic_keeps_its_turn_until_it_has_a_result(executor):
     recorder = Recorder()
     gate = held(executor, recorder)
 
-    def steps():
-        for level in range(2):
-            for done in range(3):
-                yield Progress(done, 3)
-            yield level
-
     for topic in ("b", "a"):
-        executor.submit("me", topic, recorder.job(topic, steps))
+        executor.submit("me", topic, recorder.job(topic, coarse_then_fine))
     gate.set()
     seen = recorder.until(("b", "end"))
     results = [item for item in seen if item[0] != "hold" and not isinstance(item[1], Progress)]
@@ -111,22 +118,15 @@ def test_owners_take_turns(executor):
         executor.submit(owner, "map", recorder.job(owner, counting(50)))
     gate.set()
     order = [name for name, _ in recorder.until(("two", "end")) if name != "hold"]
-    ahead = [order[:k].count("one") - order[:k].count("two") for k in range(len(order))]
-    assert max(map(abs, ahead)) <= 2
+    assert largest_lead(order) <= 2
 
 
 def test_what_has_no_result_yet_goes_on_until_it_has_one_and_then_takes_turns(executor):
     recorder = Recorder()
     gate = held(executor, recorder)
 
-    def steps():
-        for level in range(2):
-            for done in range(3):
-                yield Progress(done, 3)
-            yield level
-
     for owner in ("one", "two"):
-        executor.submit(owner, "map", recorder.job(owner, steps))
+        executor.submit(owner, "map", recorder.job(owner, coarse_then_fine))
     gate.set()
     order = [name for name, _ in recorder.until(("two", "end")) if name != "hold"]
     assert order[:8] == 4 * ["one"] + 4 * ["two"]
@@ -147,8 +147,7 @@ def test_a_long_way_to_the_first_result_does_not_hold_up_the_others(executor, mo
         executor.submit(owner, "map", recorder.job(owner, steps))
     gate.set()
     order = [name for name, _ in recorder.until(("two", "end")) if name != "hold"]
-    ahead = [order[:k].count("one") - order[:k].count("two") for k in range(len(order))]
-    assert max(map(abs, ahead)) <= 1
+    assert largest_lead(order) <= 1
 
 
 def test_cancelled_work_is_not_heard_of_again(executor):

@@ -257,6 +257,14 @@ def test_controls_stand_alone(explorer):
     assert len(Controls(explorer.state).widgets) == len(explorer.controls.widgets)
 
 
+def test_a_page_that_is_left_stays_hidden(explorer):
+    for page in ("Layers", "Slice", "Layers"):
+        explorer.state.page = page
+    slice_page, layers_page = explorer._shown.objects
+    assert (slice_page.visible, layers_page.visible) == (False, True)
+    assert explorer.layers.layout in layers_page.objects
+
+
 def test_a_document_is_touched_in_its_own_thread_alone(monkeypatch):
     document, touched = Document(), []
     monkeypatch.setattr(document, "add_next_tick_callback", lambda call: touched.append(threading.get_ident()))

@@ -307,6 +307,17 @@ def test_an_estimate_first_then_better_then_exact():
     assert counts[-1] == 33**2
 
 
+def test_the_first_picture_and_the_end_are_shown_however_busy_the_others_are(monkeypatch):
+    monkeypatch.setattr("modecomb_viz.state.results._Pace.resting", lambda *arguments: True)
+    live, counts = Live(resolution=33), []
+    live.results.param.watch(
+        lambda event: counts.append(evaluated(event.new["plane"])) if "plane" in event.new else None, "datasets"
+    )
+    live.until(lambda: not live.results.progress)
+    assert counts[0] == 0
+    assert counts[-1] == 33**2
+
+
 def test_a_newer_move_cancels_the_older_work():
     live = Live(resolution=33)
     for strength in (0.1, 0.2, 0.3, 0.4, 0.5):

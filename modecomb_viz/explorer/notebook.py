@@ -57,7 +57,7 @@ def at_home(call: Callable[..., None]) -> Callable[..., None]:
 
 
 def home(call: Callable[..., None]) -> Callable[..., None]:
-    """The same, called by the loop that runs here; where none does, by whoever calls it."""
+    """A call that any thread may make: it is made by the loop that runs here; where none does, by whoever makes it."""
     try:
         thread, loop = threading.get_ident(), asyncio.get_running_loop()
     except RuntimeError:

@@ -166,11 +166,10 @@ class Results(param.Parameterized):
             first = "dataset" in news and self._pictured.get(topic) != key
             if first:
                 self._pictured[topic] = key
-            resting = (
-                _OF_PICTURES.resting(_REST)
-                if "dataset" in news
-                else self._pace.resting(_REST_OF_COUNTING, _REPORT_EVERY)
-            )
+            if "dataset" in news:
+                resting = _OF_PICTURES.resting(_REST)
+            else:
+                resting = self._pace.resting(_REST_OF_COUNTING, _REPORT_EVERY)
             if self._asked or (resting and not first and "ended" not in news):
                 return
             self._asked, self._asked_at = True, time.monotonic()
@@ -197,8 +196,9 @@ class Results(param.Parameterized):
                 progress.pop(topic, None)
                 error = self._end(topic, news["key"], news["ended"], datasets) or error
         self.param.update(datasets=datasets, progress=progress, error=error)
-        for pace in [self._pace, *[_OF_PICTURES] * any("dataset" in news for news in arrived.values())]:
-            pace.note(asked_at)
+        self._pace.note(asked_at)
+        if any("dataset" in news for news in arrived.values()):
+            _OF_PICTURES.note(asked_at)
 
     def _end(self, topic: str, key: str, fault: Exception | None, datasets: Mapping[str, xr.Dataset]) -> str:
         """Keep a final result, or give the words for a failure."""
