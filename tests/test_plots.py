@@ -161,14 +161,14 @@ def test_similarity_shows_diversity_against_accuracy_an_embedding_ensembles_and_
 def test_layers_pick_out_those_that_move_most():
     changes, slopes, curves = mc.plot_layers(at(synthetic.layers()))
     labels = [layer.label for layer in curves]
-    assert labels == ["2 other layers", *(f"block.{k}.conv" for k in (7, 6, 5, 4, 3, 2))]
+    assert labels == ["2 other layers", *(f"block.{k}.conv" for k in range(2, 8))]
     _, spread, change, barrier = changes
     np.testing.assert_allclose(change["change"], np.arange(1, 9) / 10)
     np.testing.assert_allclose(barrier["change"], 0, atol=1e-12)
     assert len(spread) == 8
     np.testing.assert_allclose(slopes.values()[2]["slope"], np.arange(8) - 2.0)
     few = mc.plot_layers(at(synthetic.layers(2))).values()[2]
-    assert [layer.label for layer in few] == ["block.1.conv", "block.0.conv"]
+    assert [layer.label for layer in few] == ["block.0.conv", "block.1.conv"]
 
 
 def test_points_stand_in_rows_by_kind():

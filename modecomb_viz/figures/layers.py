@@ -56,11 +56,12 @@ def layer_table(dataset: xr.Dataset, quantity: str, split: str) -> pd.DataFrame:
 
 
 def most_moving(dataset: xr.Dataset, quantity: str, split: str) -> list[str]:
-    """The layers whose curve goes farthest from its start, at any strength, first the farthest; as many as colours."""
+    """The layers whose curves go farthest from their start, at any strength: as many as colours, in their own order."""
     curves = dataset[quantity].sel(split=split).transpose(..., "layer", "t").values
     way = np.abs(curves - curves[..., :1])
     way = np.where(np.isfinite(way), way, 0.0).max(-1).reshape(-1, dataset.sizes["layer"]).max(0)
-    return dataset.layer.values[np.argsort(-way, kind="stable")[: len(HIGHLIGHTS)]].tolist()
+    farthest = np.sort(np.argsort(-way, kind="stable")[: len(HIGHLIGHTS)])
+    return dataset.layer.values[farthest].tolist()
 
 
 class LayersFigure(Panels):
