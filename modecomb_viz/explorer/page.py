@@ -49,6 +49,16 @@ _VIEWS: dict[str, type[View]] = {
 }  # fmt: skip
 
 
+#: Nothing fades or glides: every frame of that lays the page out anew, and was most of what a move cost the browser.
+_AT_ONCE = {
+    "transitions": {
+        "duration": dict.fromkeys(
+            ("shortest", "shorter", "short", "standard", "complex", "enteringScreen", "leavingScreen"), 0
+        )
+    }
+}
+
+
 class _Views(dict[str, View]):
     """The views by name; each is made when it is first asked for, as most sessions open few pages."""
 
@@ -227,6 +237,8 @@ class Explorer(NotebookViewer):
             sidebar_width=300,
             theme_toggle=True,
             busy_indicator=None,
+            theme_config=_AT_ONCE,
+            sidebar_resizable=False,
         )
         # Unlinked from whether the server is busy: every event of any session would walk the models of all of them.
         with edit_readonly(page):

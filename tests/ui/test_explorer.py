@@ -79,6 +79,15 @@ def test_every_tab_shows_its_pictures_and_none_is_lost(explorer_server, page, de
     assert explorer_server.troubles() == []
 
 
+def test_nothing_glides_while_it_follows(explorer_server, page, deep):
+    page.goto(explorer_server.url)
+    for part in (".MuiSlider-thumb", ".MuiSlider-track", ".MuiButton-text"):
+        deep.wait("deep(document, arg).length > 0", part)
+        found = f"deep(document, '{part}')"
+        lasting = deep.read(f"{found}.flatMap((e) => getComputedStyle(e).transitionDuration.split(', '))")
+        assert set(lasting) == {"0s"}, part
+
+
 def test_the_url_follows_and_gives_the_same_view_again(explorer_server, page, deep, complaints):
     page.goto(f"{explorer_server.url}?resolution=9&draws=8")
     deep.wait_until_complete()
