@@ -192,9 +192,12 @@ def test_views_that_were_looked_at_come_back_and_are_compared(explorer):
     visits.compare(visits.visits[1])
     assert mc.recipe(explorer.results.datasets["other"])["strength"] == 0.8
     assert "strength 0.8" in explorer.views["other"]._heading.object
-    count = len(visits.visits)
+    count, rows = len(visits.visits), explorer.visited._list
+    assert list(rows) == [], "none is made before somebody looks"
+    explorer.visited.card.collapsed = False
+    assert len(rows) == count
     visits.drop(visits.visits[0])
-    assert len(visits.visits) == count - 1
+    assert len(visits.visits) == len(rows) == count - 1
     explorer.state.modes_name = "digits-convnet"
     assert "Choose the same modes" in explorer.alert.object
 

@@ -29,6 +29,7 @@ class Visited(NotebookViewer):
 
     Attributes:
         visits: what was looked at.
+        card: what is unfolded to see it.
         memory: where the tab of the browser keeps it, so that it is there when the page is loaded again.
     """
 
@@ -40,9 +41,11 @@ class Visited(NotebookViewer):
         self._rows: list[tuple[Visit, pn.Row]] = []
         self.memory = Memory(self._recall, key=f"modecomb-visits of {state.first_modes}", lasting=False)
         kept = [self.memory] if document else []
-        self._layout = pn.Column(folded("Looked at before", self._list), *kept, sizing_mode="stretch_width")
+        self.card = folded("Looked at before", self._list)
+        self._layout = pn.Column(self.card, *kept, sizing_mode="stretch_width")
         results.param.watch(at_home(self._look), ["progress", "datasets"])
         self.visits.param.watch(self._show, ["visits"])
+        self.card.param.watch(self._show, ["collapsed"])
 
     def _recall(self, text: str | None):
         try:
@@ -64,6 +67,9 @@ class Visited(NotebookViewer):
         self.visits.note(thumbnail(shown[0], state.quantity, state.split))
 
     def _show(self, *events: param.parameterized.Event):
+        """A row for every visit, made once somebody looks."""
+        if self.card.collapsed:
+            return
         known = {id(visit): (visit, row) for visit, row in self._rows}
         self._rows = [known.get(id(visit)) or (visit, self._row(visit)) for visit in self.visits.visits]
         self._list.objects = [row for _, row in self._rows]

@@ -3,7 +3,6 @@ const TITLE = ".title:not([aria-level])"
 const SECTION = "h6:not([aria-level])"
 const STEP = ".MuiInputAdornment-root > button:not([aria-label])"
 const HELP = "span[aria-label]:empty:not([role])"
-const EDGE = "div[aria-label^='Resize']:not([role])"
 const HANDLE = ".noUi-handle:not([aria-label])"
 const PROGRESS = "[role=progressbar]:not([aria-label])"
 const SPACE = ".MuiToolbar-root > h5:not([aria-hidden])"
@@ -23,7 +22,6 @@ const named = (root) => {
     return {"aria-label": `${less ? "Decrease" : "Increase"} ${what}`}
   })
   set(root, HELP, () => ({role: "img"}))
-  set(root, EDGE, () => ({role: "separator", "aria-orientation": "vertical"}))
   set(root, HANDLE, () => ({"aria-label": root.querySelector(".bk-slider-title")?.textContent.split(":")[0] || "Slider"}))
   set(root, PROGRESS, () => ({"aria-label": "Progress"}))
   set(root, SPACE, () => ({"aria-hidden": "true"}))

@@ -1,11 +1,12 @@
 """Measure the explorer in headless Chromium: ``python tests/benchmarks/explorer_latency.py [moves] [--only PART …]``.
 
 Parts: ``open``, the time from opening the page to the first coarse and the first complete loss map, for every embedded
-mode set; on the default set ``pages``, the time from a move of the perturbation slider to the first repaint of the
-first picture and to its final state on every page, and ``drag``, the frames lost while the slider is dragged for three
-seconds; on the first page ``together``, eight pages that move at once, and ``held``, seven sessions without a browser
-and one page in their midst: what the server needs for it, in seconds to what it sends and of its processor. The server
-is warm, as ``make explore`` starts it. Everything runs on this machine.
+mode set and for eight pages that open at once; on every page of the default set ``pages``, the time from a move of the
+perturbation slider to the first repaint of the first picture and to its final state, ``together``, the same of eight
+pages that move at once, and ``drag``, the frames lost while the slider is dragged for three seconds, in one page and
+in eight; ``held``, seven sessions without a browser and one page in their midst: what the server needs for it, in
+seconds to what it sends and of its processor. The server is warm, as ``make explore`` starts it. Everything runs on
+this machine.
 """
 
 import argparse
@@ -17,8 +18,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +39,7 @@ WATCH = (
     "(every) => {"
     + DEEP
     + """
-  const status = deep(document, '.state')[0].getRootNode()
+  const status = window.watched = deep(document, '.state')[0].getRootNode()
   const canvas = deep(document, 'canvas.bk-layer:not(.bk-glyph)')[0]
   const context = canvas.getContext('2d', {willReadFrequently: true})
   const pixels = () => {
@@ -60,71 +62,116 @@ WATCH = (
 }"""
 )
 
-#: Counts frames that come more than 50 ms after the one before, for three seconds.
-FRAMES = """() => { window.frames_lost = new Promise((done) => {
-  const start = performance.now(), seen = {frames: 0, gaps: 0, longest_gap_ms: 0}
-  let last = start
-  const tick = (now) => {
-    const gap = now - last
-    last = now
-    seen.frames += 1
-    if (gap > 50) seen.gaps += 1
-    seen.longest_gap_ms = Math.max(seen.longest_gap_ms, Math.round(gap))
-    if (now - start < 3000) requestAnimationFrame(tick)
-    else done(seen)
+#: Tells the milliseconds from the start of a navigation to the first picture of the map, and to the complete map.
+OPENING = (
+    "window.opened = new Promise((done) => {"
+    + DEEP
+    + """
+  const seen = {}
+  const look = () => {
+    if (!seen.first && /\\d/.test(deep(document, '.numbers')[0]?.textContent)) seen.first = performance.now()
+    if (seen.first && deep(document, '.state')[0]?.textContent === 'complete') {
+      seen.final = performance.now()
+      done(seen)
+    } else setTimeout(look, 200)
   }
-  requestAnimationFrame(tick)
-}) }"""
+  look()
+})"""
+)
+
+#: Moves the slider twenty times a second for three seconds, and counts the frames that come more than 50 ms after the
+#: one before.
+DRAG = (
+    "() => {"
+    + DEEP
+    + """
+  const slider = deep(document, 'input[type=range]')[0], start = performance.now()
+  const right = () => new KeyboardEvent('keydown', {key: 'ArrowRight', bubbles: true, composed: true})
+  const moving = setInterval(() => slider.dispatchEvent(right()), 50)
+  window.frames_lost = new Promise((done) => {
+    const seen = {frames: 0, gaps: 0, longest_gap_ms: 0, moved_from: slider.value}
+    let last = start
+    const tick = (now) => {
+      const gap = now - last
+      last = now
+      seen.frames += 1
+      if (gap > 50) seen.gaps += 1
+      seen.longest_gap_ms = Math.max(seen.longest_gap_ms, Math.round(gap))
+      if (now - start < 3000) return requestAnimationFrame(tick)
+      clearInterval(moving)
+      seen.moved_to = slider.value
+      done(seen)
+    }
+    requestAnimationFrame(tick)
+  })
+}"""
+)
 
 #: Pages whose first picture follows the slider.
 _MOVED = ("Slice", "Distribution", "Perturbation", "Transitivity", "Similarity", "Layers")
 
 _SESSIONS = 8
 
-#: Milliseconds between two looks at the page while it opens.
-POLL = 50
+#: Whether another page than the watched one is there, and complete.
+_TURNED = f"""() => {{{DEEP}
+  const states = deep(document, '.state')
+  return states.length && states[0].getRootNode() !== window.watched
+    && states.every((e) => e.textContent === 'complete')
+}}"""
 
-#: The same after a move, of one page, and of each of several.
+#: Milliseconds between two looks at the page after a move: at one page, and at each of several.
 _LOOK, _LOOK_AT_MANY = 10, 50
 
 
-def opened(page: Page, url: str) -> tuple[float, float]:
-    """Seconds from opening the page to the first picture of the map, and to the complete map."""
-    start = time.perf_counter()
-    page.goto(url, wait_until="commit")
-    page.wait_for_function(
-        f"() => {{{DEEP} return /\\d/.test(deep(document, '.numbers')[0]?.textContent)}}", timeout=60_000
-    )
-    first = time.perf_counter() - start
-    done = f"() => {{{DEEP} return deep(document, '.state')[0]?.textContent === 'complete'}}"
-    page.wait_for_function(done, timeout=60_000, polling=POLL)
-    return first, time.perf_counter() - start
+@contextmanager
+def opened(browser: Browser, *urls: str) -> Iterator[tuple[list[Page], list[dict[str, float]]]]:
+    """New pages that open at once, when their pictures are complete, and how long that took."""
+    pages = [browser.new_page(viewport={"width": 1280, "height": 800}) for _ in urls]
+    try:
+        for page, url in zip(pages, urls, strict=True):
+            page.add_init_script(OPENING)
+            page.evaluate("(url) => { window.location.href = url }", url)
+        for page, url in zip(pages, urls, strict=True):
+            page.wait_for_url(url.partition("?")[0] + "**", wait_until="commit")
+        yield pages, [page.evaluate("() => window.opened") for page in pages]
+    finally:
+        for page in pages:
+            page.close()
 
 
-def moved(page: Page, key: str) -> dict[str, float]:
-    """Milliseconds from a key on the strength slider to the first repaint and to the final map."""
-    page.locator("input[type=range]").first.focus()
-    page.evaluate("() => { window.result = window.watch() }")
-    page.keyboard.press(key)
-    return page.evaluate("() => window.result")
+@contextmanager
+def watched(browser: Browser, url: str, count: int = 1) -> Iterator[list[Page]]:
+    """New pages which watch the first of their pictures."""
+    with opened(browser, *[url] * count) as (pages, _):
+        watch(pages)
+        yield pages
 
 
-def moved_together(pages: list[Page], key: str) -> list[dict[str, float]]:
-    """The same for one session in each page, all moved at once."""
+def turned(browser: Browser, url: str, count: int = 1) -> Iterator[tuple[str, list[Page]]]:
+    """The same, at one page of the explorer after the other."""
+    with opened(browser, *[url] * count) as (pages, _):
+        for name in _MOVED:
+            for page in pages if name != _MOVED[0] else []:
+                page.get_by_role("tab", name=name).click()
+            for page in pages:
+                page.wait_for_function(_TURNED, timeout=120_000, polling=200)
+            watch(pages)
+            yield name, pages
+
+
+def watch(pages: list[Page]):
+    for page in pages:
+        page.evaluate(WATCH, _LOOK if len(pages) == 1 else _LOOK_AT_MANY)
+
+
+def moved(pages: list[Page], key: str) -> list[dict[str, float]]:
+    """Milliseconds from a key on the strength slider of every page, at once, to the first repaint and the final map."""
     for page in pages:
         page.locator("input[type=range]").first.focus()
     for page in pages:
         page.evaluate("() => { window.result = window.watch() }")
         page.keyboard.press(key)
     return [page.evaluate("() => window.result") for page in pages]
-
-
-def watched(browser: Browser, url: str, every: int = _LOOK) -> Page:
-    """A new page whose pictures are complete, and which watches the first of them every so many milliseconds."""
-    page = browser.new_page(viewport={"width": 1280, "height": 800})
-    opened(page, url)
-    page.evaluate(WATCH, every)
-    return page
 
 
 def milliseconds(results: list[dict[str, float]]) -> dict[str, int]:
@@ -148,17 +195,6 @@ def start_server(log: Path) -> Server:
     return server
 
 
-def dragged(page: Page) -> dict[str, int]:
-    """Frames, and those that were late, while the slider moves twenty times a second."""
-    page.locator("input[type=range]").first.focus()
-    page.evaluate(FRAMES)
-    end = time.monotonic() + 3
-    while time.monotonic() < end:
-        page.keyboard.press("ArrowRight")
-        page.wait_for_timeout(50)
-    return page.evaluate("() => window.frames_lost")
-
-
 def processor_seconds(server: Server) -> float:
     """What the server has used of the processor."""
     fields = Path(f"/proc/{server.process.pid}/stat").read_text().rpartition(")")[2].split()
@@ -171,43 +207,44 @@ async def moved_without_browser(sessions: list[HeldSession], strength: float) ->
 
 def measure_open(browser: Browser, server: Server, moves: int) -> dict[str, Any]:
     maps = {}
-    for name in ("digits-mlp", *(n for n in catalogue() if n != "digits-mlp")):
-        page = browser.new_page(viewport={"width": 1280, "height": 800})
-        first, whole = opened(page, f"{server.url}?modes_name={name}")
-        maps[name] = {"first_s": round(first, 2), "complete_s": round(whole, 2)}
-        page.close()
+    default, *others = ("digits-mlp", *(name for name in catalogue() if name != "digits-mlp"))
+    for name, count in ((default, 1), *((name, 1) for name in others), (default, _SESSIONS)):
+        with opened(browser, *[f"{server.url}?modes_name={name}"] * count) as (_, times):
+            first, whole = (max(one[which] for one in times) / 1000 for which in ("first", "final"))
+        maps[f"{name}, {count} at once"] = {"first_s": round(first, 2), "complete_s": round(whole, 2)}
     return maps
 
 
-def measure_pages(browser: Browser, server: Server, moves: int) -> dict[str, Any]:
-    return {name: on_page(browser, server, name, lambda page: milliseconds([moved(page, "ArrowRight")
-            for _ in range(moves)])) for name in _MOVED}  # fmt: skip
+def measure_moves(browser: Browser, server: Server, moves: int, count: int = 1) -> dict[str, Any]:
+    return {
+        name: milliseconds([one for _ in range(moves) for one in moved(pages, "ArrowRight")])
+        for name, pages in turned(browser, server.url, count)
+    }
+
+
+def measure_together(browser: Browser, server: Server, moves: int) -> dict[str, Any]:
+    return measure_moves(browser, server, moves, _SESSIONS)
 
 
 def measure_drag(browser: Browser, server: Server, moves: int) -> dict[str, Any]:
-    return {name: on_page(browser, server, name, dragged) for name in _MOVED}
+    return {
+        f"{name}, {count} at once": dragged(pages)
+        for count in (1, _SESSIONS)
+        for name, pages in turned(browser, server.url, count)
+    }
 
 
-def on_page(browser: Browser, server: Server, name: str, measured: Callable[[Page], Any]) -> Any:
-    page = watched(browser, f"{server.url}?page={name}")
-    try:
-        return measured(page)
-    finally:
-        page.close()
-
-
-def measure_together(browser: Browser, server: Server, moves: int) -> dict[str, int]:
-    pages = [watched(browser, server.url, _LOOK_AT_MANY) for _ in range(_SESSIONS)]
-    together = [one for _ in range(moves) for one in moved_together(pages, "ArrowRight")]
+def dragged(pages: list[Page]) -> dict[str, Any]:
+    """Frames, and those that were late, while the sliders move: of the page with the longest gap."""
     for page in pages:
-        page.close()
-    return milliseconds(together)
+        page.evaluate(DRAG)
+    return max((page.evaluate("() => window.frames_lost") for page in pages), key=lambda one: one["longest_gap_ms"])
 
 
 def measure_held(browser: Browser, server: Server, moves: int) -> dict[str, Any]:
-    page, answers, real, used = watched(browser, server.url), [], [], 0.0
+    answers, real, used = [], [], 0.0
     loop = asyncio.new_event_loop()
-    with ThreadPoolExecutor(1) as thread:  # beside the loop of the browser's client
+    with watched(browser, server.url) as pages, ThreadPoolExecutor(1) as thread:  # beside the browser's own loop
         run = lambda work: thread.submit(loop.run_until_complete, work)  # noqa: E731
         sessions = [HeldSession(server.url, pictures=2) for _ in range(_SESSIONS - 1)]
         for session in sessions:
@@ -215,7 +252,7 @@ def measure_held(browser: Browser, server: Server, moves: int) -> dict[str, Any]
         for k in range(moves):
             before = processor_seconds(server)
             others = run(moved_without_browser(sessions, 0.2 + 0.01 * k))
-            real.append(moved(page, "ArrowRight"))
+            real += moved(pages, "ArrowRight")
             answers += others.result()
             used += processor_seconds(server) - before
         for session in sessions:
@@ -232,9 +269,9 @@ def measure_held(browser: Browser, server: Server, moves: int) -> dict[str, Any]
 
 PARTS: dict[str, Callable[[Browser, Server, int], Any]] = {
     "open": measure_open,
-    "pages": measure_pages,
-    "drag": measure_drag,
+    "pages": measure_moves,
     "together": measure_together,
+    "drag": measure_drag,
     "held": measure_held,
 }
 
