@@ -86,8 +86,9 @@ DRAG = (
     + DEEP
     + """
   const slider = deep(document, 'input[type=range]')[0], start = performance.now()
-  const right = () => new KeyboardEvent('keydown', {key: 'ArrowRight', bubbles: true, composed: true})
-  const moving = setInterval(() => slider.dispatchEvent(right()), 50)
+  const key = slider.value < 0.5 ? 'ArrowRight' : 'ArrowLeft'
+  const press = () => slider.dispatchEvent(new KeyboardEvent('keydown', {key, bubbles: true, composed: true}))
+  const moving = setInterval(press, 50)
   window.frames_lost = new Promise((done) => {
     const seen = {frames: 0, gaps: 0, longest_gap_ms: 0, moved_from: slider.value}
     let last = start
@@ -111,6 +112,9 @@ DRAG = (
 _MOVED = ("Slice", "Distribution", "Perturbation", "Transitivity", "Similarity", "Layers")
 
 _SESSIONS = 8
+
+#: Seconds for which a page stands that was turned, before it is moved.
+_SETTLED = 2.0
 
 #: Whether another page than the watched one is there, and complete.
 _TURNED = f"""() => {{{DEEP}
@@ -155,6 +159,7 @@ def turned(browser: Browser, url: str, count: int = 1) -> Iterator[tuple[str, li
                 page.get_by_role("tab", name=name).click()
             for page in pages:
                 page.wait_for_function(_TURNED, timeout=120_000, polling=200)
+            time.sleep(_SETTLED)
             watch(pages)
             yield name, pages
 
