@@ -119,6 +119,8 @@ def test_what_is_drawn_follows_the_state_without_computing(explorer):
     explorer.state.strength = 0.4
     assert "at strength 0.4" in explorer.perturbation.status.object
     explorer.state.quantity = "accuracy"
+    assert explorer.perturbation.table.object == "", "nobody has unfolded it"
+    explorer.perturbation._folded.collapsed = False
     table = explorer.perturbation.table.object
     assert "test accuracy: mean (range) over repeats" in table
     assert table.count("<tr>") == 1 + 11

@@ -84,18 +84,18 @@ def test_every_picture_says_numbers_and_has_a_frame_for_every_choice():
 
 def test_tables_tell_the_points_and_what_a_search_found():
     datasets = [at(synthetic.points(2)), at(synthetic.search("unit"))]
-    tables = {picture.name: picture.shown((0.0, "loss", "test")).table for picture in pictures_of(datasets)}
+    tables = {picture.name: picture.shown((0.0, "loss", "test")).table() for picture in pictures_of(datasets)}
     assert tables["points"].rows[1] == ("π(B)", "0.3", "0", "0.111", "0.5", "", "")
     assert tables["points"].rows[-1] == ("worst", "1.1", "+0.8", "1", "0.1", "3", "0.4")
     assert tables["search"].head == ("layer", "mean coefficient", "range", "coefficients")
     assert tables["search"].rows[-1] == ("block.3.conv", "1", "0.9 to 1.1", "3")
     (picture,) = pictures_of([at(synthetic.search())])
-    assert picture.shown((0.0, "loss", "test")).table.rows[0] == ("block.0.conv", "0")
+    assert picture.shown((0.0, "loss", "test")).table().rows[0] == ("block.0.conv", "0")
 
 
 def test_tables_have_intervals():
     datasets = [at(synthetic.laws()), at(synthetic.samples()), at(synthetic.transitivity())]
-    tables = {picture.name: picture.shown((0.0, "loss", "test")).table for picture in pictures_of(datasets)}
+    tables = {picture.name: picture.shown((0.0, "loss", "test")).table() for picture in pictures_of(datasets)}
     assert tables["laws"].head[3] == "95 % over draws"
     low, high = map(float, tables["laws"].rows[-1][3].split(" to "))
     assert low < float(tables["laws"].rows[-1][2]) == 0.18 < high
@@ -117,7 +117,7 @@ def test_draws_and_single_groups_under_a_perturbed_matching():
     picture = next(pictures_of([dataset]))
     shown = picture.shown((0.5, "loss", "test"))
     assert shown.numbers.startswith("at strength 0.5: mean 0.85 · 50% of the units moved")
-    assert ("fc2 alone", "tolerated: strength 0.167 (95 % 0.145 to 0.196)", "", "") in shown.table.rows
+    assert ("fc2 alone", "tolerated: strength 0.167 (95 % 0.145 to 0.196)", "", "") in shown.table().rows
     calm = dataset.assign(loss=0 * dataset.loss + 0.1)
     assert next(pictures_of([calm])).shown((0.5, "loss", "test")).numbers.endswith("tolerated: all strengths")
 

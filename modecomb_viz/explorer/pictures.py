@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 import panel as pn
+import param
 import xarray as xr
 
 from modecomb_viz.explorer.notebook import Words
@@ -27,6 +28,7 @@ class PictureView(View):
     def __init__(self, state: ExplorerState, results: Results):
         self.table = Words("", sizing_mode="stretch_width", stylesheets=[TABLE_STYLE])
         self._picture: Picture | None = None
+        self._shown: Shown | None = None
         super().__init__(state, results)
 
     def _make_figure(self) -> Figure:
@@ -34,6 +36,7 @@ class PictureView(View):
 
     def _body(self) -> list[pn.viewable.Viewable]:
         self._folded = folded("Table of the numbers", self.table)
+        self._folded.param.watch(self._tabulate, ["collapsed"])
         return [*super()._body(), self._folded]
 
     def _draw(self, datasets: Mapping[str, xr.Dataset]):
@@ -41,10 +44,15 @@ class PictureView(View):
         if self._picture is None or self._picture.datasets[0] is not dataset:
             self._picture = PICTURES[self.sweep][0](self.figure, [dataset])
             self._say(self._picture.heading, self._picture.sentence)
-        self._shown: Shown = self._picture.shown((self.state.strength, self.state.quantity, self.state.split))
+        self._shown = self._picture.shown((self.state.strength, self.state.quantity, self.state.split))
         self.figure.apply(self._shown.frame)
-        self.table.object = str(self._shown.table.html()) if self._shown.table else ""
         self._folded.visible = self._shown.table is not None
+        self._tabulate()
+
+    def _tabulate(self, *events: param.parameterized.Event):
+        """The table of what is shown, once it is unfolded."""
+        if self._shown is not None and self._shown.table is not None and not self._folded.collapsed:
+            self.table.object = str(self._shown.table().html())
 
     def _numbers(self, datasets: Mapping[str, xr.Dataset]) -> str:
         return self._shown.numbers

@@ -11,7 +11,7 @@ from bokeh.models import ColumnDataSource, FixedTicker, HoverTool, LayoutDOM, Le
 from modecomb_viz.figures.base import Figure, Frame, Property, add_legend, check_shown, make_figure, range_properties
 from modecomb_viz.figures.looks import HEIGHT, NAN_COLOR, ROUTES, shortened
 from modecomb_viz.figures.scales import SCALE, compressed, compressed_ticks
-from modecomb_viz.statistics import BARRIER_OF, barriers, route_kind
+from modecomb_viz.statistics import BARRIERS, barrier_values, route_kind
 
 __all__ = ["LANES", "TransitivityFigure", "barrier_label", "kind_label", "routes"]
 
@@ -30,15 +30,12 @@ def routes(dataset: xr.Dataset, quantity: str, split: str, definition: str = "D2
     Raises:
         ValueError: for another definition of the barrier.
     """
-    found = barriers(dataset)
-    if definition not in found.definition.values:
-        raise ValueError(
-            f"definition must be one of {', '.join(map(str, found.definition.values))}, got {definition!r}."
-        )
-    barrier = found[BARRIER_OF[quantity]].sel(split=split, definition=definition, drop=True).transpose("pair", "route")
-    strays = dataset.cycle_error.transpose("pair", "route")
+    if definition not in BARRIERS:
+        raise ValueError(f"definition must be one of {', '.join(BARRIERS)}, got {definition!r}.")
+    dataset = dataset.transpose("pair", "route", ...)
+    barrier = barrier_values(dataset, quantity, split)[..., BARRIERS.index(definition)]
     pair, route = np.meshgrid(dataset.pair.values, dataset.route.values, indexing="ij")
-    columns = {"pair": pair, "route": route, "barrier": barrier.values, "cycle_error": strays.values}
+    columns = {"pair": pair, "route": route, "barrier": barrier, "cycle_error": dataset.cycle_error.values}
     table = pd.DataFrame({name: values.ravel() for name, values in columns.items()}).dropna(subset="cycle_error")
     table.insert(2, "kind", table.route.map(route_kind))
     return table.reset_index(drop=True)

@@ -1,5 +1,7 @@
 """Pictures of named points and of searches."""
 
+from functools import partial
+
 import numpy as np
 import pandas as pd
 import xarray as xr
@@ -41,7 +43,7 @@ class PointsPicture(Picture):
             words.append(missing)
         within = span(np.concatenate([one[quantity].sel(split=split).values.ravel() for one in self.kin]), quantity)
         frame = self.figure.frame(here, quantity=quantity, split=split, within=within)
-        return Shown(frame, " · ".join(words), _points(table, quantity, here.midpoint_distance.units))
+        return Shown(frame, " · ".join(words), partial(_points, table, quantity, here.midpoint_distance.units))
 
 
 def _points(table: pd.DataFrame, quantity: str, distance: str) -> Table:
@@ -96,7 +98,7 @@ class SearchPicture(Picture):
         spans = [trace_span(one, quantity, split) for one in self.kin]
         within = min(low for low, _ in spans), max(high for _, high in spans)
         frame = self.figure.frame(here, quantity=quantity, split=split, within=within)
-        return Shown(frame, text, _coefficients(here))
+        return Shown(frame, text, partial(_coefficients, here))
 
 
 _METHODS = {"gradient": "Adam along the gradient", "evolution": "an evolution (CMA-ES)"}

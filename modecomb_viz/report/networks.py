@@ -1,5 +1,7 @@
 """Pictures that compare networks, layers and laws."""
 
+from functools import partial
+
 import numpy as np
 import pandas as pd
 import xarray as xr
@@ -51,7 +53,7 @@ class TransitivityPicture(Picture):
             f"D2 barrier, mean over pairs: {' · '.join(words)} {units} · a third network on the way costs "
             f"{number(cost)} more and keeps {_percent(kept)} of what alignment gains"
         )
-        return Shown(self.figure.frame(here, quantity=quantity, split=split), text, Table(head, rows))
+        return Shown(self.figure.frame(here, quantity=quantity, split=split), text, lambda: Table(head, rows))
 
 
 _UNITS = {"loss": "nats per example", "accuracy": "fraction of error"}
@@ -89,7 +91,9 @@ class SimilarityPicture(Picture):
             f"disagree by {spread(apart['mean'], apart.lowest, apart.highest)} · {quantity} of one draw, mean "
             f"{number(single)}, of the ensemble of {dataset.sizes['k']} {number(ensemble)}"
         )
-        return Shown(self.figure.frame(dataset, quantity=quantity, split=split), text, _measures(dataset, table))
+        return Shown(
+            self.figure.frame(dataset, quantity=quantity, split=split), text, partial(_measures, dataset, table)
+        )
 
 
 def _measures(dataset: xr.Dataset, table: pd.DataFrame) -> Table:
@@ -147,7 +151,7 @@ class LayersPicture(Picture):
         frame = self.figure.frame(
             here, quantity=quantity, split=split, highlighted=most_moving(dataset, quantity, split)
         )
-        return Shown(frame, text, Table(head, rows))
+        return Shown(frame, text, lambda: Table(head, rows))
 
 
 class LawsPicture(Picture):
@@ -193,7 +197,7 @@ class LawsPicture(Picture):
             f"{low} of {len(laws)} laws have a mean excess of at most 0.1 nat · the highest, {number(worst.excess)} "
             f"nats, at {_law(worst)} · share of draws of low loss from {laws.share.min():.0%} to {laws.share.max():.0%}"
         )
-        return Shown(frame, text, _laws(laws))
+        return Shown(frame, text, partial(_laws, laws))
 
 
 def _law(one: pd.Series) -> str:

@@ -1,6 +1,6 @@
 """What a section of the report shows: a figure, a line of numbers, a table; for every setting of the controls."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import ClassVar, NamedTuple
 
 import xarray as xr
@@ -37,11 +37,11 @@ class Table(NamedTuple):
 
 
 class Shown(NamedTuple):
-    """A picture at one choice."""
+    """A picture at one choice; its table is made for those who look at it."""
 
     frame: Frame
     numbers: str
-    table: Table | None = None
+    table: Callable[[], Table] | None = None
 
 
 #: Bokeh draws the table where the style of the page does not reach.
@@ -126,7 +126,7 @@ class Picture:
     def frame(self, choice: Choice) -> Frame:
         """Columns and properties for one choice, the numbers and the table included."""
         frame, numbers, table = self.shown(choice)
-        html = str(table.html()) if table else " "
+        html = str(table().html()) if table else " "
         words = Property(self.numbers, "text", numbers), Property(self.table, "text", html)
         return frame._replace(properties=(*frame.properties, *words))
 

@@ -45,7 +45,7 @@ class InspectionPicture(Picture):
             (str(name), *(number(here[column].sel(model=name).item()) for column in columns))
             for name in here.model.values
         ]
-        return Shown(self.figure.frame(dataset, quantity=quantity, split=split), text, Table(head, rows))
+        return Shown(self.figure.frame(dataset, quantity=quantity, split=split), text, lambda: Table(head, rows))
 
 
 class CutPicture(Picture):

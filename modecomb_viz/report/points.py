@@ -1,5 +1,7 @@
 """Pictures of points of the hypercube: planes, segments, draws of a law, a perturbed matching."""
 
+from functools import partial
+
 import numpy as np
 import xarray as xr
 
@@ -107,7 +109,9 @@ class SamplesPicture(Picture):
             f"{stats.low_loss_share.item():.0%} of the draws have a loss within 0.1 nat of the worse end "
             f"(95 % interval {low:.0%} to {high:.0%}) · worst excess {number(stats.worst_excess.item())} nats"
         )
-        return Shown(self.figure.frame(here, quantity=quantity, split=split, within=span), text, _of_law(stats))
+        return Shown(
+            self.figure.frame(here, quantity=quantity, split=split, within=span), text, partial(_of_law, stats)
+        )
 
     def _span(self, quantity: str, split: str) -> tuple[float, float]:
         """Positions between which the draws of all members lie; found once."""
@@ -190,7 +194,7 @@ class PerturbationPicture(Picture):
                 (f"{group} alone", f"tolerated: {_tolerated(alone.sel(group=group))}", "", "")
                 for group in alone.group.values
             ]
-        return Shown(frame, text, Table(head, rows))
+        return Shown(frame, text, lambda: Table(head, rows))
 
 
 def _tolerated(found: xr.Dataset) -> str:

@@ -17,7 +17,7 @@ Intervals of quantiles over draws are those of order statistics, which cover at 
 "Practical Nonparametric Statistics", 1999, section 3.2): a bootstrap never leaves the sample.
 """
 
-from modecomb_viz.statistics.barriers import BARRIER_OF, BARRIERS, barriers, d2_barrier, tolerance
+from modecomb_viz.statistics.barriers import BARRIER_OF, BARRIERS, barrier_values, barriers, d2_barrier, tolerance
 from modecomb_viz.statistics.claims import CLAIMS, RULES, VERDICTS, verdict, verdict_of_all
 from modecomb_viz.statistics.draws import diversity, embedding, is_draw, low_loss_share, summary
 from modecomb_viz.statistics.intervals import expanded_level
@@ -29,6 +29,7 @@ __all__ = [
     "CLAIMS",
     "RULES",
     "VERDICTS",
+    "barrier_values",
     "barriers",
     "d2_barrier",
     "diversity",

@@ -43,10 +43,18 @@ def d2_barrier(dataset: xr.Dataset, quantity: str, split: str) -> float:
     Raises:
         ValueError: for a dataset that is no segment, or that has several curves.
     """
+    return barrier_values(dataset, quantity, split)[..., BARRIERS.index("D2")].item()
+
+
+def barrier_values(dataset: xr.Dataset, quantity: str, split: str) -> np.ndarray:
+    """The four barriers of every curve of a split, along the last axis behind the curves in the order of the dataset.
+
+    Raises:
+        ValueError: for a dataset that is no segment.
+    """
     require(dataset, "t", "segment")
-    curve = dataset[quantity].sel(split=split).transpose(..., "t").values
-    values = _barrier_values(_position(dataset), curve if quantity == "loss" else 1 - curve)
-    return values[..., BARRIERS.index("D2")].item()
+    curves = dataset[quantity].sel(split=split).transpose(..., "t").values
+    return _barrier_values(_position(dataset), curves if quantity == "loss" else 1 - curves)
 
 
 def _position(curve: xr.DataArray | xr.Dataset) -> np.ndarray:

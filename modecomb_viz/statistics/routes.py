@@ -32,27 +32,40 @@ def transitivity(dataset: xr.Dataset, *, definition: str = "D2") -> xr.Dataset:
     require(dataset, "route", "transitivity")
     if definition not in BARRIERS:
         raise ValueError(f"definition must be one of {', '.join(BARRIERS)}, got {definition!r}.")
-    barrier = barriers(dataset).barrier.sel(definition=definition, drop=True)
+    barrier = barriers(dataset).barrier.sel(definition=definition, drop=True).transpose(..., "pair", "route")
+    error = dataset.cycle_error.broadcast_like(barrier).transpose(*barrier.dims)
+    values, exists, others = barrier.values, error.notnull().values, barrier.dims[:-2]
     kinds = np.array([route_kind(str(route)) for route in dataset.route.values])
-    of_kind = {kind: barrier.isel(route=kinds == kind) for kind in _KINDS}
-    exists = {kind: dataset.cycle_error.isel(route=kinds == kind).notnull() for kind in _KINDS}
-    statistics = {"route_barrier": "mean", "lowest_barrier": "min", "highest_barrier": "max"}
-    kind = xr.DataArray(list(_KINDS), dims="kind", name="kind")
+    of_kind = {kind: (values[..., kinds == kind], exists[..., kinds == kind]) for kind in _KINDS}
+    statistics = {"route_barrier": _mean, "lowest_barrier": _lowest, "highest_barrier": _highest}
+    found = {name: np.stack([over(*of_kind[kind]) for kind in _KINDS]) for name, over in statistics.items()}
+    naive, direct, through = found["route_barrier"][:3]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        kept = np.where(naive > direct, (naive - through) / (naive - direct), np.nan)
+    cost = _mean(of_kind["through"][0] - of_kind["direct"][0][..., :1], of_kind["through"][1])
     result = xr.Dataset(
-        {
-            name: xr.concat([_over_routes(of_kind[one], exists[one], how) for one in _KINDS], kind)
-            for name, how in statistics.items()
-        }
+        {name: (("kind", *others), array) for name, array in found.items()}
+        | {"cost_of_third": (others, cost), "share_kept": (others, kept)},
+        {"kind": list(_KINDS)} | {name: barrier[name] for name in others},
+        {**dataset.attrs, "definition": definition},
     )
-    naive, direct, through = (result.route_barrier.sel(kind=kind, drop=True) for kind in _KINDS[:3])
-    cost = of_kind["through"] - of_kind["direct"].isel(route=0, drop=True)
-    result["cost_of_third"] = _over_routes(cost, exists["through"], "mean")
-    result["share_kept"] = ((naive - through) / (naive - direct)).where(naive > direct)
-    result.attrs = {**dataset.attrs, "definition": definition}
     return label(result, ATTRIBUTES)
 
 
-def _over_routes(values: xr.DataArray, exists: xr.DataArray, how: str) -> xr.DataArray:
-    """A statistic over the routes that there are; NaN where one of these is."""
-    lost = (values.isnull() & exists).any(("pair", "route"))
-    return getattr(values.where(exists), how)(("pair", "route")).where(~lost)
+#: Pairs and routes.
+_ROUTES = (-2, -1)
+
+
+def _mean(values: np.ndarray, exists: np.ndarray) -> np.ndarray:
+    """Over the routes that there are; NaN where one of these is, or where there are none."""
+    with np.errstate(invalid="ignore"):
+        return np.where(exists, values, 0.0).sum(_ROUTES) / exists.sum(_ROUTES)
+
+
+def _lowest(values: np.ndarray, exists: np.ndarray) -> np.ndarray:
+    found = np.where(exists, values, np.inf).min(_ROUTES, initial=np.inf)
+    return np.where(exists.any(_ROUTES), found, np.nan)
+
+
+def _highest(values: np.ndarray, exists: np.ndarray) -> np.ndarray:
+    return -_lowest(-values, exists)

@@ -27,6 +27,9 @@ ENSEMBLE = "ensemble of A and B"
 #: Networks on the segment from A to π(B), and where.
 _ON_SEGMENT = {"A": 0.0, "B": 1.0, "midpoint": 0.5}
 
+#: Draws that are compared before there is a first picture.
+_FIRST = 2
+
 _BOUNDS = ("least_disagreement", "most_disagreement")
 
 
@@ -69,7 +72,7 @@ class SimilaritySweep(LawSettings, Sweep):
             yield from table.add([_called(mode)], *self._other(run, mode))
         table.add_ensemble()
         draws = self.draws(modes.spec, run.params_a, aligned)
-        for start, stop in growing(self.n):
+        for start, stop in growing(self.n, _FIRST):
             yield from table.add([f"draw {i}" for i in range(start, stop)], draws, torch.arange(start, stop))
             yield table.dataset()
 
