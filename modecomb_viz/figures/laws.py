@@ -43,12 +43,12 @@ def is_map(dataset: xr.Dataset) -> bool:
 
 
 def law_statistics(dataset: xr.Dataset, epsilon: float = 0.1) -> xr.Dataset:
-    """:func:`~modecomb_viz.summary` of every law and its mean accuracy, by sorted mean and deviation.
+    """:func:`~modecomb_viz.summary` of every law, quantiles aside, and its mean accuracy, by sorted mean and deviation.
 
     Where there is no such law, all is NaN, the share included.
     """
     dataset = dataset.sortby(["mean", "deviation"])
-    found = summary(dataset, epsilon=epsilon).assign(
+    found = summary(dataset, epsilon=epsilon, quantiles=()).assign(
         mean_accuracy=dataset.accuracy.mean("sample", skipna=False).assign_attrs(dataset.accuracy.attrs)
     )
     none = dataset.loss.isnull().all("sample") & ~_exists(dataset)

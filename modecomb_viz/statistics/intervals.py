@@ -16,7 +16,7 @@ def quantile_intervals(values: np.ndarray, levels: list[float]) -> np.ndarray:
     if not np.isfinite(values).all():
         return np.full((len(levels), 2), np.nan)
     found = [quantile_test(values, p=level).confidence_interval() for level in levels]
-    return np.array([(bounds.low, bounds.high) for bounds in found])
+    return np.array([(bounds.low, bounds.high) for bounds in found]).reshape(-1, 2)
 
 
 def bootstrap_interval(values: np.ndarray) -> np.ndarray:
