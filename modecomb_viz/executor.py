@@ -8,6 +8,7 @@ not being called again; a request replaces the older one of the same owner and t
 long calls :func:`checkpoint`, which ends it when its job has been cancelled.
 """
 
+import ctypes
 import os
 import sys
 import threading
@@ -38,6 +39,9 @@ SWITCH = 0.0005
 
 #: Seconds for which one topic may keep its owner's turn without a result.
 TURN = 0.25
+
+#: Seconds between two times that an idle executor gives memory back.
+_TRIM_EVERY = 5.0
 
 
 _RUNNING = threading.local()
@@ -145,6 +149,7 @@ class Executor:
     _jobs: OrderedDict[Hashable, OrderedDict[str, Job]] = field(default_factory=OrderedDict, repr=False)
     _changed: threading.Condition = field(default_factory=threading.Condition, repr=False)
     _thread: threading.Thread | None = field(default=None, repr=False)
+    _trimmed: float = field(default=0.0, repr=False)
 
     def submit(self, owner: Hashable, topic: str, job: Job) -> None:
         with self._changed:
@@ -178,6 +183,7 @@ class Executor:
         sys.setswitchinterval(min(sys.getswitchinterval(), SWITCH))
         turn_of, began = None, 0.0
         while True:
+            self._trim()
             owner, topic, job = self._take()
             if job is not turn_of:
                 turn_of, began = job, time.monotonic()
@@ -187,6 +193,12 @@ class Executor:
                 self._put_back(owner, topic, job, over)
             if over:
                 turn_of = None
+
+    def _trim(self):
+        """While there is nothing to do, give memory back that glibc keeps in pieces: a server would grow with use."""
+        if not self._jobs and time.monotonic() - self._trimmed > _TRIM_EVERY and (trim := _malloc_trim()):
+            trim(0)
+            self._trimmed = time.monotonic()
 
     def _take(self) -> tuple[Hashable, str, Job]:
         """The next job in turn; waits while there is none."""
@@ -212,6 +224,11 @@ class Executor:
             del self._jobs[owner]
         elif over or job.seen:
             self._jobs.move_to_end(owner)
+
+
+def _malloc_trim() -> Callable[[int], int] | None:
+    """What gives free memory back to the system, where the C library has it."""
+    return getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
 
 
 _SHARED: dict[str, Executor] = {}

@@ -181,7 +181,8 @@ class _Rows(Figure):
             made.add_tools(HoverTool(renderers=[crosses], tooltips=[("layer", "@layer"), ("value", "not finite")]))
             made.add_tools(HoverTool(renderers=[r for r in made.renderers if r is not crosses], tooltips=_TOOLTIPS))
         items = {"change from t = 0 to 1": change, "range of the curve": spread, "barrier D2": barrier}
-        add_legend(self.figure, [LegendItem(label=name, renderers=[glyph]) for name, glyph in items.items()])
+        labelled = [LegendItem(label=name, renderers=[glyph]) for name, glyph in items.items()]
+        add_legend(self.figure, labelled, ncols=1)  # side by side they reach over the neighbour
 
     def frame(
         self,

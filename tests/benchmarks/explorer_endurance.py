@@ -12,6 +12,7 @@ import re
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -32,6 +33,7 @@ _LOOK = 50
 _PATIENCE = 120_000
 
 _NUMBERS = "deep(document, '.numbers').length > 0 && deep(document, '.numbers').every((e) => e.textContent.length > 20)"
+_KINDS = ("tab", "slider", "slider", "slider", "choice", "switch", "step", "button", "key", "picture")
 _KEYS = ("ArrowRight", "ArrowLeft", "PageUp", "PageDown", "Home", "End", "Tab", "Enter", "Escape")
 
 
@@ -98,9 +100,8 @@ def move(moves: int) -> list[str]:
         return [*complaints, *server.troubles()]
 
 
-def act(page: Page, chance: random.Random):
+def act(page: Page, kind: str, chance: random.Random):
     """Something that a user may do."""
-    kind = chance.choice(["tab", "slider", "slider", "slider", "choice", "switch", "step", "button", "key", "picture"])
     if kind == "tab":
         page.get_by_role("tab", name=chance.choice(list(PAGES))).click(timeout=5000)
     elif kind == "key":
@@ -135,24 +136,24 @@ def chosen(page: Page, selector: str, chance: random.Random):
 
 def wander(minutes: float, seed: int) -> list[str]:
     """Use the page at random; what the browser and the server complain of."""
-    chance, done, missed = random.Random(seed), 0, 0
+    chance, done, missed = random.Random(seed), Counter[str](), Counter[str]()
     with opened("resolution=9&draws=8") as (server, page, complaints):
         end, told = time.monotonic() + 60 * minutes, time.monotonic()
         while time.monotonic() < end and not complaints:
+            kind = chance.choice(_KINDS)
             try:
-                act(page, chance)
+                act(page, kind, chance)
             except Error:  # what was chosen has gone, or something lies over it
-                missed += 1
+                missed[kind] += 1
                 page.keyboard.press("Escape")
-            done += 1
+            done[kind] += 1
             page.wait_for_timeout(chance.choice([0, 20, 200, 1000]))
             if time.monotonic() - told > 60:
                 told = time.monotonic()
                 held, _ = heap(page)
-                print(
-                    f"{done} actions, {missed} missed, server {resident(server):.0f}, page {held:.0f} MiB", flush=True
-                )
-        print(f"{done} actions, {missed} missed", flush=True)
+                words = f"{done.total()} actions, {missed.total()} missed"
+                print(f"{words}, server {resident(server):.0f}, page {held:.0f} MiB", flush=True)
+        print(f"actions {dict(done)}, of which missed {dict(missed)}", flush=True)
         return [*complaints, *server.troubles()]
 
 
