@@ -226,4 +226,5 @@ def test_a_page_that_is_turned_from_python_shows_its_pictures(notebook, deep, co
     opened.run("explorer.state.page = 'Slice'")
     seen(deep, 2)
     assert opened.complaints() == []
-    assert complaints == []
+    if setup != "ipywidgets":  # where what comes later asks for its style sheets by address
+        assert complaints == []
