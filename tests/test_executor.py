@@ -5,6 +5,7 @@ from queue import Queue as Mailbox
 
 import pytest
 
+from modecomb_viz import executor as queues
 from modecomb_viz.executor import Cancelled, Executor, InlineExecutor, Job, Progress, checkpoint
 
 DEADLINE = 20
@@ -209,3 +210,12 @@ def test_a_long_step_ends_at_its_checkpoint_when_its_job_is_cancelled(executor):
 
 def test_outside_a_job_a_checkpoint_does_nothing():
     checkpoint()
+
+
+def test_an_idle_executor_gives_memory_back(executor, monkeypatch):
+    given_back, recorder = threading.Event(), Recorder()
+    monkeypatch.setattr(queues, "_malloc_trim", lambda: lambda padding: given_back.set())
+    gate = held(executor, recorder)
+    assert not given_back.is_set(), "not while there is work"
+    gate.set()
+    assert given_back.wait(DEADLINE)

@@ -210,6 +210,12 @@ async def moved_without_browser(sessions: list[HeldSession], strength: float) ->
     return await asyncio.gather(*(session.move(strength + 0.02 * i) for i, session in enumerate(sessions)))
 
 
+async def closed(sessions: list[HeldSession]):
+    """End sessions; a socket is closed in the loop that it was opened in."""
+    for session in sessions:
+        session.close()
+
+
 def measure_open(browser: Browser, server: Server, moves: int) -> dict[str, Any]:
     maps = {}
     default, *others = ("digits-mlp", *(name for name in catalogue() if name != "digits-mlp"))
@@ -260,8 +266,7 @@ def measure_held(browser: Browser, server: Server, moves: int) -> dict[str, Any]
             real += moved(pages, "ArrowRight")
             answers += others.result()
             used += processor_seconds(server) - before
-        for session in sessions:
-            thread.submit(session.close).result()
+        run(closed(sessions)).result()
     sent = [{"first": 1000 * one.first, "final": 1000 * one.final} for one in answers]
     return {
         "sent_to_sessions_without_browser": milliseconds(sent),
