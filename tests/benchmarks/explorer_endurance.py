@@ -32,6 +32,9 @@ _LOOK = 50
 #: Milliseconds that anything may take.
 _PATIENCE = 120_000
 
+#: Milliseconds that a single action waits for what it acts on.
+_SOON = 1000
+
 _NUMBERS = "deep(document, '.numbers').length > 0 && deep(document, '.numbers').every((e) => e.textContent.length > 20)"
 _KINDS = ("tab", "slider", "slider", "slider", "choice", "switch", "step", "button", "key", "picture")
 _KEYS = ("ArrowRight", "ArrowLeft", "PageUp", "PageDown", "Home", "End", "Tab", "Enter", "Escape")
@@ -103,7 +106,7 @@ def move(moves: int) -> list[str]:
 def act(page: Page, kind: str, chance: random.Random):
     """Something that a user may do."""
     if kind == "tab":
-        page.get_by_role("tab", name=chance.choice(list(PAGES))).click(timeout=5000)
+        page.get_by_role("tab", name=chance.choice(list(PAGES))).click(timeout=_SOON)
     elif kind == "key":
         for _ in range(chance.randint(1, 5)):
             page.keyboard.press(chance.choice(_KEYS))
@@ -111,21 +114,21 @@ def act(page: Page, kind: str, chance: random.Random):
         page.mouse.move(chance.randint(320, 1270), chance.randint(150, 790))
         page.mouse.wheel(0, chance.choice([-200, 200]))
     elif kind == "choice":
-        chosen(page, "[role=combobox]:visible", chance).click(timeout=5000)
+        chosen(page, "[role=combobox]:visible", chance).click(timeout=_SOON)
         page.wait_for_timeout(300)
         options = page.locator("li[role=option]:visible")
         if count := options.count():
-            options.nth(chance.randrange(count)).click(timeout=5000)
+            options.nth(chance.randrange(count)).click(timeout=_SOON)
     elif kind == "button":
         name = chance.choice(["Undo", "Redo", "Stop", "Go on", "Toggle theme"])
-        page.get_by_role("button", name=name).first.click(timeout=500)
+        page.get_by_role("button", name=name).first.click(timeout=_SOON)
     elif kind == "slider":
-        chosen(page, "input[type=range]:visible", chance).focus(timeout=5000)
+        chosen(page, "input[type=range]:visible", chance).focus(timeout=_SOON)
         for _ in range(chance.randint(1, 12)):
             page.keyboard.press(chance.choice(_KEYS[:6]))
     else:
-        selector = {"switch": "input[type=checkbox]", "step": "button[aria-label^='Increase']:visible"}[kind]
-        chosen(page, selector, chance).click(timeout=5000)
+        selector = {"switch": "input[type=checkbox]:visible", "step": "button[aria-label^='Increase']:visible"}[kind]
+        chosen(page, selector, chance).click(timeout=_SOON)
 
 
 def chosen(page: Page, selector: str, chance: random.Random):
