@@ -5,6 +5,7 @@ A folder of checkpoints without a recipe needs ``--architecture`` and ``--data``
 """
 
 import argparse
+import gc
 import logging
 
 import panel as pn
@@ -40,6 +41,10 @@ def explorer() -> Explorer:
     return made
 
 
+if not gc.get_freeze_count():
+    # What is there before the first session is looked at no more, so that the collector comes often and is done soon.
+    gc.collect()
+    gc.freeze()
 pn.extension()
 try:
     page = explorer().page()
