@@ -21,6 +21,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -218,8 +219,9 @@ async def closed(sessions: list[HeldSession]):
 
 def measure_open(browser: Browser, server: Server, moves: int) -> dict[str, Any]:
     maps = {}
-    default, *others = ("digits-mlp", *(name for name in catalogue() if name != "digits-mlp"))
-    for name, count in ((default, 1), *((name, 1) for name in others), (default, _SESSIONS)):
+    default = "digits-mlp"
+    singly = [(name, 1) for name in sorted(catalogue(), key=default.__ne__)]
+    for name, count in (*singly, (default, _SESSIONS)):
         with opened(browser, *[f"{server.url}?modes_name={name}"] * count) as (_, times):
             first, whole = (max(one[which] for one in times) / 1000 for which in ("first", "final"))
         maps[f"{name}, {count} at once"] = {"first_s": round(first, 2), "complete_s": round(whole, 2)}
@@ -231,10 +233,6 @@ def measure_moves(browser: Browser, server: Server, moves: int, count: int = 1) 
         name: milliseconds([one for _ in range(moves) for one in moved(pages, "ArrowRight")])
         for name, pages in turned(browser, server.url, count)
     }
-
-
-def measure_together(browser: Browser, server: Server, moves: int) -> dict[str, Any]:
-    return measure_moves(browser, server, moves, _SESSIONS)
 
 
 def measure_drag(browser: Browser, server: Server, moves: int) -> dict[str, Any]:
@@ -280,7 +278,7 @@ def measure_held(browser: Browser, server: Server, moves: int) -> dict[str, Any]
 PARTS: dict[str, Callable[[Browser, Server, int], Any]] = {
     "open": measure_open,
     "pages": measure_moves,
-    "together": measure_together,
+    "together": partial(measure_moves, count=_SESSIONS),
     "drag": measure_drag,
     "held": measure_held,
 }
