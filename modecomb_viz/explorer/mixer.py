@@ -10,7 +10,7 @@ import panel_material_ui as pmui
 import param
 import xarray as xr
 
-from modecomb_viz.explorer.notebook import Words
+from modecomb_viz.explorer.notebook import Words, arrange
 from modecomb_viz.explorer.views import View
 from modecomb_viz.figures.looks import COLORS, lost_text, number, shortened, signed
 from modecomb_viz.state import MIX_BOUNDS, ExplorerState, Results
@@ -103,10 +103,11 @@ class MixerView(View):
         self._bars = [Words("", width=2 * _BAR + 70, margin=(14, 4, 0, 4)) for _ in names]
         for slider in self.sliders:
             slider.param.watch(self._slid, ["value"])
-        self._rows.objects = [
+        rows = [
             pn.Row(slider, bar, sizing_mode="stretch_width")
             for slider, bar in zip(self.sliders, self._bars, strict=True)
         ]
+        arrange(self._rows, rows)
 
     def _slid(self, event: param.parameterized.Event):
         if not self._moving:

@@ -8,20 +8,23 @@ to the others, and style sheets are inline too.
 import asyncio
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from functools import wraps
 from typing import Any
 from weakref import WeakKeyDictionary, WeakSet
 
 import panel as pn
 from bokeh.core.serialization import Serializer
 from bokeh.model import Model
-from bokeh.models import ImportedStyleSheet, UIElement
+from bokeh.models import ImportedStyleSheet, Plot, UIElement
 from panel.io.model import remove_root
 from panel.io.notebook import replace_inline_css
+from panel.layout.base import ListLike
 from panel.models.esm import ReactiveESM
 from panel.viewable import Viewable
+from panel_material_ui.layout.base import MaterialWrapper
 
-__all__ = ["NotebookViewer", "Words", "at_home", "home"]
+__all__ = ["NotebookViewer", "Words", "arrange", "at_home", "home"]
 
 
 class NotebookViewer(pn.viewable.Viewer):
@@ -63,6 +66,7 @@ def home(call: Callable[..., None]) -> Callable[..., None]:
     except RuntimeError:
         return call
 
+    @wraps(call)
     def called(*arguments: Any):
         if threading.get_ident() == thread:
             call(*arguments)
@@ -82,7 +86,11 @@ _PATIENCE = 20.0
 
 
 def _await(viewable: Viewable, root: Model):
-    """Wait for a view that is sent to a browser: until its first message, all of which are handled at home."""
+    """Wait for a view that is sent to a browser: until it sends something, all of which is handled at home.
+
+    JupyterLab has messages handled in a thread of their own, and there Panel throws away what is just being sent.
+    Through ipywidgets it hears of none; there the first that is heard are the sizes of the figures.
+    """
     try:
         loop = asyncio.get_running_loop()
     except RuntimeError:
@@ -90,13 +98,21 @@ def _await(viewable: Viewable, root: Model):
     if root in _SENT:
         return
     _SENT.add(root)
-    ref, handle = root.ref["id"], type(viewable)._on_msg
+    ref = root.ref["id"]
+    displayed = viewable.objects[0] if isinstance(viewable, MaterialWrapper) else viewable  # what is given the messages
+    handle = type(displayed)._on_msg
 
     def answered(*message: Any):
         _go_on(ref)
-        handle(viewable, *message)
+        try:
+            handle(displayed, *message)
+        except Exception as error:
+            displayed._on_error(ref, error)  # below the output, as where Panel calls it itself
+            raise
 
-    viewable._on_msg = home(answered)  # JupyterLab has messages handled in a thread of their own
+    displayed._on_msg = home(answered)
+    for figure in root.select({"type": Plot}) if _through_ipywidgets() else ():
+        figure.on_change("inner_width", home(lambda attr, old, new: _go_on(ref)))
     _AWAITED.add(ref)
     loop.call_later(_PATIENCE, _go_on, ref)
 
@@ -107,6 +123,26 @@ def _go_on(ref: str):
     while _WAITING and not _AWAITED:
         call = next(iter(_WAITING))
         call(*_WAITING.pop(call))
+
+
+def _through_ipywidgets() -> bool:
+    return pn.config.comms in ("ipywidgets", "vscode")
+
+
+def arrange(layout: ListLike, objects: Sequence[Viewable]):
+    """Give a layout other children, complete when they are sent.
+
+    Through ipywidgets every change goes by itself, the children before what Panel and :func:`_slim` do to them.
+    """
+    documents = {model.document for model, _ in layout._models.values() if model.document is not None}
+    held = [document for document in documents if not (document.session_context or document.callbacks.hold_value)]
+    for document in held:
+        document.hold()
+    try:
+        layout.objects = list(objects)
+    finally:
+        for document in held:
+            document.unhold()
 
 
 class Words(pn.pane.HTML):
@@ -130,7 +166,7 @@ _CARRIERS: WeakKeyDictionary[Model, str] = WeakKeyDictionary()
 def _slim(viewable: Viewable, root: Model):
     """Before models are sent to a notebook: one bundle for all of them, and no style sheet that is fetched."""
     _await(viewable, root)
-    if pn.config.comms in ("ipywidgets", "vscode") and root.document is None:
+    if _through_ipywidgets() and root.document is None:
         remove_root(root)  # a figure that is shown again still belongs to where it was
     if not pn.config.inline:
         return

@@ -22,7 +22,7 @@ from modecomb_viz.explorer.maps import DifferenceView, MapView, OtherView
 from modecomb_viz.explorer.mixer import MixerView
 from modecomb_viz.explorer.modes import ModesView
 from modecomb_viz.explorer.naming import name_elements
-from modecomb_viz.explorer.notebook import NotebookViewer, at_home, home
+from modecomb_viz.explorer.notebook import NotebookViewer, arrange, at_home, home
 from modecomb_viz.explorer.pictures import (
     LawsView,
     LayersView,
@@ -177,7 +177,7 @@ class Explorer(NotebookViewer):
         if page not in self._pages:
             self._pages[page] = pn.FlexBox(*layouts, sizing_mode="stretch_width")
         elif layouts != self._pages[page].objects:
-            self._pages[page].objects = layouts
+            arrange(self._pages[page], layouts)
         return self._pages[page]
 
     def _fill(self, *events: param.parameterized.Event):
@@ -196,7 +196,7 @@ class Explorer(NotebookViewer):
         for other in self._pages.values():
             other.visible = other is shown
         if shown not in self._shown.objects:
-            self._shown.append(shown)
+            arrange(self._shown, [*self._shown.objects, shown])
 
     @property
     def dataset(self) -> xr.Dataset | None:

@@ -14,6 +14,7 @@ import param
 from modecomb_viz.architectures import ARCHITECTURES
 from modecomb_viz.checkpoints import SUFFIXES, ModeSet
 from modecomb_viz.data import DATASETS
+from modecomb_viz.explorer.notebook import arrange
 from modecomb_viz.state import UPLOADED, ExplorerState
 from modecomb_viz.state.uploads import LARGEST, Arriving, offered_data, offered_options, open_uploaded
 
@@ -101,7 +102,7 @@ class OwnNetworks(pn.viewable.Viewer):
     def _empty_files(self):
         """New buttons: the old ones and what they held are gone."""
         self.files = {mode: FileUpload(mode, self._fail) for mode in _MODES}
-        self._chosen.objects = list(self.files.values())
+        arrange(self._chosen, list(self.files.values()))
 
     def _show_fields(self, *events: param.parameterized.Event):
         offered = offered_options(self.architecture.value)

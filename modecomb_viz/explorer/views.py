@@ -11,7 +11,7 @@ import panel_material_ui as pmui
 import param
 import xarray as xr
 
-from modecomb_viz.explorer.notebook import NotebookViewer, Words, at_home
+from modecomb_viz.explorer.notebook import NotebookViewer, Words, at_home, home
 from modecomb_viz.figures import Figure, SamplesFigure, SegmentFigure
 from modecomb_viz.state import TOPICS, ExplorerState, Results
 from modecomb_viz.statistics import d2_barrier, low_loss_share
@@ -103,7 +103,7 @@ class View(NotebookViewer):
         self._say(self.title, self.sentence)
         self._in_page = pn.state.curdoc is not None
         if self._panes:
-            self._bokeh_figure.on_change("inner_width", self._go_live)
+            self._bokeh_figure.on_change("inner_width", home(self._go_live))
         self.layout = pmui.Paper(
             pn.Row(
                 self._heading,

@@ -9,7 +9,7 @@ from bokeh.document import Document
 
 from modecomb_viz.explorer.later import Later
 from modecomb_viz.explorer.memory import Memory
-from modecomb_viz.explorer.notebook import NotebookViewer, Words, at_home
+from modecomb_viz.explorer.notebook import NotebookViewer, Words, arrange, at_home
 from modecomb_viz.explorer.views import folded
 from modecomb_viz.figures.pixels import png_url
 from modecomb_viz.figures.thumbnails import thumbnail
@@ -72,7 +72,7 @@ class Visited(NotebookViewer):
             return
         known = {id(visit): (visit, row) for visit, row in self._rows}
         self._rows = [known.get(id(visit)) or (visit, self._row(visit)) for visit in self.visits.visits]
-        self._list.objects = [row for _, row in self._rows]
+        arrange(self._list, [row for _, row in self._rows])
 
     def _row(self, visit: Visit) -> pn.Row:
         looks: dict[str, Any] = {"variant": "text", "size": "small", "margin": 0, "sx": _NARROW}

@@ -160,20 +160,20 @@ class Seen(NamedTuple):
     pictures: list[int]
 
 
-def seen(deep, views, before=None, timeout=60_000):
+def seen(deep, views, before=None, timeout=60_000, pictures=None):
     """Wait until so many views are complete, and the last of them has other numbers and another picture than before."""
     complete = f"""(() => {{
       const now = {SHOWN}
-      return now.states.length === arg.views && now.pictures.length === arg.views
+      return now.states.length === arg.views && now.pictures.length === arg.pictures
         && now.states.every((state) => state === 'complete') && (!arg.before ||
         arg.before[0].every((n, i) => n !== now.numbers[i]) && arg.before[1].at(-1) !== now.pictures.at(-1))
     }})()"""
-    deep.wait(complete, {"views": views, "before": before}, timeout)
+    deep.wait(complete, {"views": views, "pictures": pictures or views, "before": before}, timeout)
     shown = deep.read(SHOWN)
     return Seen(shown["numbers"], shown["pictures"])
 
 
-@pytest.mark.parametrize("setup", slow_but({}))
+@pytest.mark.parametrize("setup", slow_but({"plain"}))
 def test_the_explorer_is_live_in_both_directions(notebook, deep, complaints, setup):
     opened = notebook(f"explorer-{setup}", [*SETUPS[setup], EXPLORER])
     opened.run_all()
@@ -209,5 +209,22 @@ def test_a_view_is_live_alone_and_shown_again(notebook, deep, complaints, setup)
     before = seen(deep, 2)
     opened.run("explorer.state.strength = 0.9")
     seen(deep, 2, before)
+    assert opened.complaints() == []
+    assert complaints == []
+
+
+@pytest.mark.parametrize("setup", slow_but({"plain"}))
+def test_a_page_turned_from_python_is_shown(notebook, deep, complaints, setup):
+    opened = notebook(f"pages-{setup}", [*SETUPS[setup], EXPLORER])
+    opened.run_all()
+    seen(deep, 2, timeout=120_000)
+    opened.run("explorer.state.page = 'Similarity'")
+    tab = opened.page.get_by_role("tab", name="Similarity")
+    tab.scroll_into_view_if_needed()
+    before = seen(deep, 1, pictures=3)
+    opened.run("explorer.state.strength = 0.3")
+    seen(deep, 1, before, pictures=3)
+    opened.run("explorer.state.page = 'Slice'")
+    seen(deep, 2)
     assert opened.complaints() == []
     assert complaints == []
