@@ -1,4 +1,4 @@
-"""What a notebook's browser is sent, and where what it sends is handled; tests/ui/test_jupyterlab.py looks at the rest."""
+"""What a notebook's browser is sent, and where what it sends is handled; JupyterLab itself is in tests/ui."""
 
 import asyncio
 import threading
