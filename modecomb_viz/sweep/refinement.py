@@ -8,22 +8,25 @@ from jaxtyping import Int
 __all__ = ["growing", "levels", "strides"]
 
 
-def strides(resolution: int) -> list[int]:
-    """Powers of two, descending to 1; the first leaves at least 4 points on a side, where there are as many.
+def strides(resolution: int, least: int = 4) -> list[int]:
+    """Powers of two, descending to 1; the first leaves at least so many points on a side, where there are as many.
 
     >>> strides(33), strides(25), strides(3)
     ([8, 4, 2, 1], [8, 4, 2, 1], [1])
     """
     stride = 1
-    while (resolution - 1) // (2 * stride) + 1 >= 4:
+    while (resolution - 1) // (2 * stride) + 1 >= least:
         stride *= 2
     return [2**k for k in range(stride.bit_length() - 1, -1, -1)]
 
 
-def levels(points: int) -> Iterator[tuple[int, Int[np.ndarray, " index"]]]:
-    """Per level of a line its stride, and the indices that no earlier level has evaluated: every stride-th of them."""
+def levels(points: int, least: int = 4) -> Iterator[tuple[int, Int[np.ndarray, " index"]]]:
+    """Per level of a line its stride, and the indices that no earlier level has evaluated: every stride-th of them.
+
+    The first level has at least ``least`` points, where there are as many.
+    """
     before = None
-    for stride in strides(points):
+    for stride in strides(points, least):
         index = np.arange(0, points, stride)
         yield stride, index if before is None else index[index % before > 0]
         before = stride

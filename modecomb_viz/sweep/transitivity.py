@@ -19,6 +19,9 @@ from modecomb_viz.sweep.settings import check_count
 
 __all__ = ["TransitivitySweep"]
 
+#: Points of every segment in the first picture: the ends and the midpoint, as there are many segments.
+_FIRST = 3
+
 
 @dataclass(frozen=True, kw_only=True)
 class TransitivitySweep(Sweep):
@@ -73,7 +76,7 @@ class TransitivitySweep(Sweep):
                         if _is_route(route, i, j):
                             at = s, p, routes.index(route)
                             lines[at], errors[at] = _Routes(run, strength).line(i, j, route)
-            for stride, new in levels(self.points):
+            for stride, new in levels(self.points, _FIRST):
                 for (s, p, r), line in lines.items():
                     measured = yield from run.evaluate(line, torch.as_tensor(t[new]))
                     for quantity in QUANTITIES:
