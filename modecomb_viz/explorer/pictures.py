@@ -6,6 +6,7 @@ from typing import ClassVar
 import panel as pn
 import param
 import xarray as xr
+from bokeh.models import Plot
 
 from modecomb_viz.explorer.notebook import Words
 from modecomb_viz.explorer.views import View, folded
@@ -14,6 +15,10 @@ from modecomb_viz.report import PICTURES, TABLE_STYLE, Picture, Shown
 from modecomb_viz.state import ExplorerState, Results
 
 __all__ = ["LawsView", "LayersView", "PerturbationView", "PictureView", "SimilarityView", "TransitivityView"]
+
+
+#: What a figure grows to that is low in a high window. In one of 800 pixels it has its own height.
+_GROWN = "clamp(0px, 60vh - 190px, 800px)"
 
 
 class PictureView(View):
@@ -32,7 +37,12 @@ class PictureView(View):
         super().__init__(state, results)
 
     def _make_figure(self) -> Figure:
-        return PICTURES[self.sweep][1]()
+        made = PICTURES[self.sweep][1]()
+        for panel in made.panels:
+            for plot in panel.select({"type": Plot}):
+                if plot.frame_height is None:
+                    plot.styles = {"min-height": _GROWN}
+        return made
 
     def _body(self) -> list[pn.viewable.Viewable]:
         self._folded = folded("Table of the numbers", self.table)

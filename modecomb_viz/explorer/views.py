@@ -272,7 +272,7 @@ class DistributionView(View):
 
     title = "Distribution over draws"
     name_of_view = "distribution"
-    height = "clamp(200px, 25vh, 380px)"
+    height = "clamp(200px, 60vh - 280px, 640px)"
     sentence = (
         "Every dot is one draw Λ of the law, beside both networks and two midpoints. Draws near A and B: the law "
         "stays in the basin."

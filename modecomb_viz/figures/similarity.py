@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 from bokeh.core.properties import value as literal
-from bokeh.models import BasicTicker, ColumnDataSource, HoverTool, LegendItem
+from bokeh.models import BasicTicker, ColumnDataSource, CustomJS, HoverTool, LegendItem
 
 from modecomb_viz.figures.base import (
     Figure,
@@ -137,7 +137,18 @@ class SimilarityFigure(Panels):
     """
 
     def __init__(self, height: int = HEIGHT):
-        super().__init__(plane=_Plane(height + 60), places=_Places(height), ensemble=_Ensemble(height + 60))
+        plane, places = _Plane(height + 60), _Places(height)
+        super().__init__(plane=plane, places=places, ensemble=_Ensemble(height + 60))
+        follow = CustomJS(args={"plane": plane.figure, "places": places.figure}, code=_AS_LARGE)
+        for side in ("inner_width", "inner_height"):
+            plane.figure.js_on_change(side, follow)
+
+
+#: A square frame beside another: as large as fits into that one.
+_AS_LARGE = """
+const side = Math.min(plane.inner_width, plane.inner_height)
+if (side > 0) places.setv({frame_width: side, frame_height: side})
+"""
 
 
 class _Networks(Figure):

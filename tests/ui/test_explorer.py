@@ -88,6 +88,23 @@ def test_nothing_glides_while_it_follows(explorer_server, page, deep):
         assert set(lasting) == {"0s"}, part
 
 
+def test_pictures_grow_with_the_window(explorer_server, page, deep, complaints):
+    heights = "deep(document, '.bk-Figure').map((e) => e.offsetHeight)"
+    page.set_viewport_size({"width": 2560, "height": 1440})
+    page.goto(f"{explorer_server.url}?page=Similarity&draws=4")
+    deep.wait_until_complete(1)
+    deep.wait(f"{heights}.length === 3 && {heights}.every((height) => height > 550)")
+    square = """(() => {
+      const plots = [...Bokeh.documents[0]._all_models.values()].filter((m) => m.type === 'Figure' && m.frame_width)
+      return plots.length === 1 && plots[0].inner_width === plots[0].inner_height && plots[0].inner_width > 450
+    })()"""
+    deep.wait(square)
+    page.set_viewport_size({"width": 1280, "height": 800})
+    deep.wait(f"{heights}.every((height) => height < 450)")
+    assert complaints == []
+    assert explorer_server.troubles() == []
+
+
 def test_the_url_follows_and_gives_the_same_view_again(explorer_server, page, deep, complaints):
     page.goto(f"{explorer_server.url}?resolution=9&draws=8")
     deep.wait_until_complete()
