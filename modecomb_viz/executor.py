@@ -5,10 +5,11 @@ turns step by step, but a job that has no result yet goes on until it has one or
 of many sessions that move at once, each in turn sees something, instead of all at the end. Within an owner a topic
 keeps its turn as long, so that every view gets its coarse picture before any gets its finest. A job is stopped by
 not being called again; a request replaces the older one of the same owner and topic. Work between two steps that takes
-long calls :func:`checkpoint`, which ends it when its job has been cancelled.
+long calls :func:`checkpoint`, which ends it when its job has been cancelled. What a listener raises ends its job alone.
 """
 
 import ctypes
+import logging
 import os
 import sys
 import threading
@@ -103,7 +104,10 @@ class Job:
         finally:
             _RUNNING.job = None
         self.seen = self.seen or not isinstance(value, Progress)
-        self._tell(self.on_step, value)
+        try:
+            self._tell(self.on_step, value)
+        except Exception as error:  # nor does what its listener raises
+            return self._finish(error)
         return value
 
     def _finish(self, error: Exception | None):
@@ -125,6 +129,9 @@ class Queue(Protocol):
     def cancel(self, owner: Hashable, topic: str | None = None) -> None:
         """Cancel the owner's job of a topic, or all of them."""
 
+    def pause(self, owner: Hashable, topic: str) -> Job | None:
+        """Take a job out of the line, after the step that it is at; submitted again, it goes on from there."""
+
 
 class InlineExecutor:
     """Runs a job to its end where it is submitted: for tests and scripts."""
@@ -135,6 +142,9 @@ class InlineExecutor:
 
     def cancel(self, owner: Hashable, topic: str | None = None) -> None:
         pass
+
+    def pause(self, owner: Hashable, topic: str) -> Job | None:
+        return None
 
 
 @dataclass
@@ -168,6 +178,14 @@ class Executor:
             if not topics:
                 self._jobs.pop(owner, None)
 
+    def pause(self, owner: Hashable, topic: str) -> Job | None:
+        with self._changed:
+            topics = self._jobs.get(owner, OrderedDict())
+            job = topics.pop(topic, None)
+            if not topics:
+                self._jobs.pop(owner, None)
+            return job
+
     @staticmethod
     def _drop(topics: OrderedDict[str, Job], topic: str):
         if job := topics.pop(topic, None):
@@ -187,7 +205,11 @@ class Executor:
             owner, topic, job = self._take()
             if job is not turn_of:
                 turn_of, began = job, time.monotonic()
-            value = job.advance()
+            try:
+                value = job.advance()
+            except Exception:  # of a listener to its end: the job is over, the queue goes on
+                logging.getLogger(__name__).exception("a listener to %s failed", topic)
+                value = None
             over = not isinstance(value, Progress) or time.monotonic() - began > TURN
             with self._changed:
                 self._put_back(owner, topic, job, over)

@@ -219,3 +219,38 @@ def test_an_idle_executor_gives_memory_back(executor, monkeypatch):
     assert not given_back.is_set(), "not while there is work"
     gate.set()
     assert given_back.wait(DEADLINE)
+
+
+def test_what_a_listener_raises_ends_its_job_alone(executor, caplog):
+    recorder, told = Recorder(), Mailbox()
+
+    def fail(value):
+        raise RuntimeError("cannot draw")
+
+    executor.submit("one", "map", Job(counting(5), fail, told.put))
+    assert str(told.get(timeout=DEADLINE)) == "cannot draw"
+    executor.submit("one", "map", Job(counting(1), lambda value: None, fail))
+    executor.submit("two", "map", recorder.job("map", counting(2)))
+    assert recorder.until(("map", "end"))[:2] == [("map", 0), ("map", 1)]
+    assert "a listener to map failed" in caplog.text
+
+
+def test_a_paused_job_goes_on_from_there(executor):
+    recorder, gate = Recorder(), threading.Semaphore(0)
+
+    def steps():
+        for i in range(6):
+            assert gate.acquire(timeout=DEADLINE)
+            yield i
+
+    job = recorder.job("map", steps)
+    executor.submit("one", "map", job)
+    gate.release(2)
+    assert [recorder.next(), recorder.next()] == [("map", 0), ("map", 1)]
+    gate.release()  # the step that it is at when it is paused is told
+    assert executor.pause("one", "map") is job
+    assert recorder.next() == ("map", 2)
+    assert executor.pause("one", "map") is None
+    executor.submit("one", "map", job)
+    gate.release(3)
+    assert recorder.until(("map", "end")) == [("map", 3), ("map", 4), ("map", 5), ("map", "end")]

@@ -2,6 +2,7 @@
 
 import shutil
 import threading
+from json import dumps, loads
 from queue import Queue as Mailbox
 
 import pytest
@@ -380,3 +381,30 @@ def test_stopped_work_stays_as_it_is_until_it_goes_on():
     live.until(lambda: not live.results.progress)
     assert evaluated(live.results.datasets["plane"]) == 17**2
     assert live.results.stopped == []
+
+
+def test_stopped_work_goes_on_where_it_was_left():
+    live, counts = Live(resolution=33), []
+    live.until(lambda: "plane" in live.results.datasets and evaluated(live.results.datasets["plane"]) >= 25)
+    live.results.stop(["plane"])
+    before = evaluated(live.results.datasets["plane"])
+    live.results.param.watch(lambda event: counts.append(evaluated(event.new["plane"])), "datasets")
+    live.results.resume(["plane"])
+    assert live.results.stopped == []
+    live.until(lambda: not live.results.progress)
+    assert counts[-1] == 33**2
+    assert min(counts) >= before, "no picture falls back behind that which was stopped"
+
+
+def test_results_without_a_page_take_requests_while_others_arrive():
+    """In a notebook results are shown in the executor's thread, while the kernel's asks for others."""
+    state = ExplorerState("digits-mlp", draws=8, resolution=9)
+    results = Results(state, Executor(threads=1))
+    for k in range(200):
+        state.strength = round(0.001 * (k % 7), 3)
+        state.quantity = ("loss", "accuracy")[k % 2]
+    done = threading.Event()
+    results.param.watch(lambda event: event.new or done.set(), ["progress"])
+    assert not results.progress or done.wait(60)
+    wanted = {topic: loads(dumps(sweep.recipe(state.modes))) for topic, sweep in state.sweeps().items()}
+    assert {topic: loads(results.datasets[topic].attrs["recipe"]) for topic in wanted} == wanted

@@ -120,7 +120,7 @@ class View(NotebookViewer):
             elevation=1,
             margin=6,
         )
-        self._drawn: tuple[Any, ...] = ()
+        self._drawn: tuple[dict[str, xr.Dataset], list[Any]] = {}, []
         self._numbers_shown, self._live = "", False
         self._measured = 0, 0, 0.0
         results.param.watch(at_home(self._refresh), ["datasets", "progress", "stopped", "topics"])
@@ -182,14 +182,20 @@ class View(NotebookViewer):
             self.layout.visible = False
             return
         datasets = self.datasets()
-        drawn = (*map(id, datasets.values()), *datasets, *(getattr(self.state, name) for name in self.options))
+        options = [getattr(self.state, name) for name in self.options]
         with pn.io.hold():
             self.layout.visible = True
-            if datasets and drawn != self._drawn:
+            if datasets and not self._shows(datasets, options):
                 self._draw(datasets)
                 self._numbers_shown = escape(self._numbers(datasets))
-                self._drawn = drawn
+                self._drawn = datasets, options
             self._show_progress(bool(datasets))
+
+    def _shows(self, datasets: Mapping[str, xr.Dataset], options: list[Any]) -> bool:
+        """Whether these very results are drawn already, with these options."""
+        drawn, with_options = self._drawn
+        same = drawn.keys() == datasets.keys() and all(drawn[topic] is datasets[topic] for topic in datasets)
+        return same and options == with_options
 
     def _show_progress(self, something: bool):
         running = [self.results.progress[topic] for topic in self.topics if topic in self.results.progress]

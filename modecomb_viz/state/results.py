@@ -5,7 +5,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from json import dumps
-from threading import Lock
+from threading import Lock, RLock
 from typing import Any
 
 import param
@@ -82,7 +82,9 @@ class Results(param.Parameterized):
     def __init__(self, state: ExplorerState, executor: Queue, publish: Callable[[Callable[[], None]], None] = _at_once):
         super().__init__()
         self.state, self._executor, self._publish = state, executor, publish
+        self._changing = RLock()  # without a page, what arrives is shown in the executor's thread
         self._wanted: dict[str, str] = {}
+        self._paused: dict[str, Job] = {}
         self._finished: OrderedDict[str, xr.Dataset] = OrderedDict()
         self._lock, self._asked = Lock(), False
         self._asked_at, self._pace = 0.0, _Pace()
@@ -93,11 +95,15 @@ class Results(param.Parameterized):
 
     def request(self):
         """Start what the state asks for and is neither there nor under way; end what is on another page."""
-        try:
-            modes, sweeps = self.state.modes, self.state.sweeps()
-        except ValueError as error:
-            self.error = str(error)
-            return
+        with self._changing:
+            try:
+                modes, sweeps = self.state.modes, self.state.sweeps()
+            except ValueError as error:
+                self.error = str(error)
+                return
+            self._ask(modes, sweeps)
+
+    def _ask(self, modes: ModeSet, sweeps: Mapping[str, Sweep]):
         datasets, progress, jobs, stopped = dict(self.datasets), dict(self.progress), [], list(self.stopped)
         for topic in self._wanted.keys() - sweeps.keys():
             self._drop(topic)
@@ -118,28 +124,42 @@ class Results(param.Parameterized):
                     progress[topic] = Progress(0, 1)
                     jobs.append((topic, key, modes, sweep))
         stopped = [topic for topic in stopped if topic in sweeps]
+        self._paused = {topic: job for topic, job in self._paused.items() if topic in stopped}
         self.param.update(datasets=datasets, progress=progress, stopped=stopped, topics=list(sweeps), error="")
         for job in jobs:
             self._start(*job)
 
     def stop(self, topics: Iterable[str]):
         """End the work on topics as it stands; what has arrived stays shown."""
-        ended = [topic for topic in topics if topic in self.progress]
-        for topic in ended:
-            self._executor.cancel(id(self), topic)
-        progress = {topic: value for topic, value in self.progress.items() if topic not in ended}
-        self.param.update(progress=progress, stopped=sorted({*self.stopped, *ended}))
+        with self._changing:
+            ended = [topic for topic in topics if topic in self.progress]
+            for topic in ended:
+                if (job := self._executor.pause(id(self), topic)) is None:
+                    continue
+                if job.seen:
+                    self._paused[topic] = job
+                else:
+                    job.cancelled = True  # it may be at something that takes long, before there is anything to keep
+            progress = {topic: value for topic, value in self.progress.items() if topic not in ended}
+            self.param.update(progress=progress, stopped=sorted({*self.stopped, *ended}))
 
     def resume(self, topics: Iterable[str]):
-        """Start the work on stopped topics again."""
-        for topic in topics:
-            if topic in self.stopped:
+        """Go on with stopped topics where they were left; with what had shown nothing yet, from its start."""
+        with self._changing:
+            again = [topic for topic in topics if topic in self.stopped]
+            going_on = {topic: self._paused.pop(topic) for topic in again if topic in self._paused}
+            for topic in set(again) - going_on.keys():
                 self._wanted.pop(topic, None)
-        self.request()
+            self.stopped = [topic for topic in self.stopped if topic not in going_on]
+            self.progress = {**self.progress, **dict.fromkeys(going_on, Progress(0, 1))}
+            for topic, job in going_on.items():
+                self._executor.submit(id(self), topic, job)
+            self.request()
 
     def cancel(self):
         """Stop all work; for the end of a session."""
-        self._wanted.clear()
+        with self._changing:
+            self._wanted.clear()
         self._executor.cancel(id(self))
 
     def _drop(self, topic: str):
@@ -181,21 +201,26 @@ class Results(param.Parameterized):
 
     def _show(self):
         """Show everything that has arrived and is still wanted, in one update."""
+        with self._changing:
+            self._update()
+
+    def _update(self):
         with self._lock:
             arrived, self._arrived, self._asked = self._arrived, {}, False
             asked_at = self._asked_at
-        datasets, progress, error = dict(self.datasets), dict(self.progress), self.error
+        datasets, progress, stopped, error = dict(self.datasets), dict(self.progress), list(self.stopped), self.error
         for topic, news in arrived.items():
-            if self._wanted.get(topic) != news["key"] or topic in self.stopped:
+            if self._wanted.get(topic) != news["key"]:
                 continue
             if "dataset" in news:
                 datasets[topic] = news["dataset"]
-            if "progress" in news:
+            if "progress" in news and topic not in stopped:
                 progress[topic] = news["progress"]
             if "ended" in news:
                 progress.pop(topic, None)
+                stopped = [other for other in stopped if other != topic]
                 error = self._end(topic, news["key"], news["ended"], datasets) or error
-        self.param.update(datasets=datasets, progress=progress, error=error)
+        self.param.update(datasets=datasets, progress=progress, stopped=stopped, error=error)
         self._pace.note(asked_at)
         if any("dataset" in news for news in arrived.values()):
             _OF_PICTURES.note(asked_at)
