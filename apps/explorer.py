@@ -38,6 +38,7 @@ def explorer() -> Explorer:
     described = tuple(given.option), given.data, tuple(given.mean), tuple(given.std), given.trust_code
     made = Explorer(open_shared(given.modes, given.architecture, *described))
     made.choose({name: values[0].decode(errors="replace") for name, values in pn.state.session_args.items()})
+    made.keeping.history.begin()
     return made
 
 

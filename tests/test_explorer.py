@@ -11,6 +11,7 @@ from html import unescape
 import panel as pn
 import pytest
 import xarray as xr
+from alerts import said
 from bokeh.document import Document
 from explained import explains
 from panel.io.state import set_curdoc
@@ -142,12 +143,12 @@ def test_the_modes_are_described(name):
 def test_an_error_appears_in_words_and_is_escaped(explorer):
     explorer.state.b = "A"
     assert explorer.alert.visible
-    assert "Choose two different networks" in explorer.alert.object
+    assert "Choose two different networks" in said(explorer.alert)
     explorer.state.b = "B"
     assert not explorer.alert.visible
     explorer.choose({"plane": "<img src=x>"})
-    assert "&lt;img src=x&gt;" in explorer.alert.object
-    assert "<img" not in explorer.alert.object
+    assert "&lt;img src=x&gt;" in said(explorer.alert)
+    assert "<img" not in said(explorer.alert)
 
 
 def test_a_choice_from_the_url_is_taken(explorer):
@@ -250,9 +251,16 @@ def test_colours_are_kept_when_asked(explorer):
     assert colors()[1] > first[1]
 
 
+def test_no_mark_of_an_error_means_anything(explorer):
+    explorer.choose({"![x](//host/p.png)": "1", "[a](https://host)": "1"})
+    assert "there is no choice '![x](//host/p.png)'" in said(explorer.alert)
+    assert "<img" not in said(explorer.alert)
+    assert "<a" not in said(explorer.alert)
+
+
 def test_error_page_is_escaped():
     (alert,) = error_page(ValueError("no <b>modes</b>")).main
-    assert "&lt;b&gt;modes" in alert.object
+    assert "&lt;b&gt;modes" in said(alert)
 
 
 def test_controls_stand_alone(explorer):

@@ -176,6 +176,12 @@ def test_the_difference_of_two_maps(digits):
     np.testing.assert_allclose(difference(*estimates).loss_error, 0.5)
     with explains("different axes", "affine"):
         difference(aligned, mc.sweep_plane(digits, resolution=5))
+    with explains("different planes", "seed 0", "seed 1"):
+        difference(aligned, mc.sweep_plane(digits, resolution=9, seed=1))
+    with explains("different planes", "plane split", "plane random"):
+        difference(aligned, mc.sweep_plane(digits, resolution=9, plane="random"))
+    by_layers = [mc.sweep_plane(digits, resolution=5, z=1, seed=seed) for seed in (0, 1)]
+    np.testing.assert_allclose(difference(*by_layers).loss, 0, atol=1e-6)
 
 
 def test_maps_beside_each_other_share_their_colours(digits):

@@ -2,20 +2,23 @@
 
 import asyncio
 import io
+import shutil
 
 import numpy as np
 import panel as pn
 import pytest
+from alerts import said
 from bokeh.events import PanEnd, PanStart, RangesUpdate, Reset, Tap
 from explained import explains
 from PIL import Image
 
 import modecomb_viz as mc
+from modecomb_viz.checkpoints import catalogue
 from modecomb_viz.executor import InlineExecutor
 from modecomb_viz.export.archive import archive
 from modecomb_viz.figures.maps import seen
 from modecomb_viz.figures.thumbnails import thumbnail
-from modecomb_viz.state import MIX_BOUNDS, ExplorerState, Results
+from modecomb_viz.state import MIX_BOUNDS, ExplorerState, Results, open_shared
 
 
 @pytest.fixture
@@ -62,6 +65,29 @@ def test_the_weights_of_the_point_are_given_and_saved(explorer, tmp_path):
     loaded = mc.load_params(path, explorer.state.modes.model)
     assert all((loaded[name] == expected[name]).all() for name in expected)
     assert explorer.dataset is explorer.results.datasets["plane"]
+
+
+def test_the_weights_are_those_of_the_present_point_or_none(tmp_path):
+    class Later(InlineExecutor):
+        """Computes nothing while it is told to wait."""
+
+        waits = False
+
+        def submit(self, owner, topic, job):
+            if not self.waits:
+                super().submit(owner, topic, job)
+
+    executor = Later()
+    explorer = mc.Explorer("digits-mlp", executor=executor, resolution=9, draws=8, inspected=(0.5, 0.5))
+    assert explorer.selected_params is not None
+    executor.waits = True
+    explorer.state.inspected = (0.0, 0.0)
+    assert explorer.selected_params is None
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(explorer.views["inspection"].checkpoint.callback())
+    assert "the point is still being computed for these choices" in said(explorer.alert)
+    explorer.state.inspected = (0.5, 0.5)
+    assert explorer.selected_params is not None
 
 
 def test_a_point_becomes_the_centre_and_the_whole_plane_comes_back(explorer):
@@ -131,7 +157,7 @@ def test_places_go_with_their_plane_unless_they_come_along():
         ("region", "1,2,3", "region must be 4 numbers with commas between them, or nothing, got '1,2,3'"),
         ("inspected", "a,b", "inspected must be 2 numbers"),
         ("cut", "0,0,nan,1", "cut must be 4 numbers"),
-        ("mix", "0,x", "mix must be one number for every layer"),
+        ("mix", "0,x", "mix must be one number from -1 to 2 for every layer"),
     ],
 )
 def test_numbers_that_are_none_are_explained(name, text, words):
@@ -144,7 +170,21 @@ def test_numbers_that_are_none_are_explained(name, text, words):
 
 def test_a_mix_of_too_few_layers_is_said_in_the_page(explorer):
     explorer.choose({"page": "Layers", "mix": "0,1"})
-    assert "one for each of the 3 layers" in explorer.alert.object
+    assert "mix must be one number from -1 to 2 for every layer" in said(explorer.alert)
+    assert explorer.state.mix == []
+    assert explorer.views["mixer"].layout.visible
+    explorer.state.strength = 0.3
+    assert not explorer.alert.visible, "what was wrong in the text is no matter any more"
+
+
+def test_a_mix_of_other_networks_is_refused(explorer):
+    explorer.state.mix = [0.0, 0.5, 1.0]
+    for mix in ([0.1], [0.0, 0.5, 2.5]):
+        with explains("mix must be one number from -1 to 2 for every layer", "3, fc1, fc2, fc3", str(mix)):
+            explorer.state.mix = mix
+        assert explorer.state.mix == [0.0, 0.5, 1.0]
+    with explains("mix must be"):
+        mc.Explorer("digits-mlp", executor=InlineExecutor(), mix=[0.1])
 
 
 @pytest.mark.parametrize(
@@ -199,12 +239,15 @@ def test_views_that_were_looked_at_come_back_and_are_compared(explorer):
     visits.drop(visits.visits[0])
     assert len(visits.visits) == len(rows) == count - 1
     explorer.state.modes_name = "digits-convnet"
-    assert "Choose the same modes" in explorer.alert.object
+    assert explorer.state.against == "nothing", "the view that was kept is one of other networks"
+    assert mc.recipe(explorer.results.datasets["plane"])["modes"] == "digits-convnet"
+    explorer.keeping.history.undo()
+    assert (explorer.state.modes_name, explorer.state.against) == ("digits-mlp", "kept view")
 
 
 def test_without_a_kept_view_there_is_nothing_to_compare_with(explorer):
     explorer.state.against = "kept view"
-    assert "no view has been chosen" in explorer.alert.object
+    assert "no view has been chosen" in said(explorer.alert)
 
 
 def test_what_was_looked_at_is_there_when_the_page_is_loaded_again(explorer, monkeypatch):
@@ -229,7 +272,7 @@ def test_networks_that_are_there_no_more_are_said_to_be(explorer):
     sent = visits.visits[0]._replace(query={"modes_name": "uploaded-1"}, name="mine")
     visits.open(sent)
     assert "'mine' cannot be opened" in explorer.state.refusal
-    assert "Send them again" in explorer.alert.object
+    assert "Send them again" in said(explorer.alert)
     assert explorer.state.modes_name == "digits-mlp"
     visits.open(visits.visits[0])
     assert not explorer.alert.visible
@@ -245,7 +288,7 @@ def test_networks_that_are_there_no_more_are_said_to_be(explorer):
 )  # fmt: skip
 def test_what_no_explorer_kept_is_refused(explorer, text):
     explorer.visited.memory._handle_msg({"text": text})
-    assert "what was kept of earlier visits cannot be read" in explorer.alert.object
+    assert "what was kept of earlier visits cannot be read" in said(explorer.alert)
     assert [visit.name for visit in explorer.visited.visits.visits] == ["Slice: resolution 9, draws 8"], "its own"
 
 
@@ -264,6 +307,16 @@ def test_a_cell_shows_the_same_view(explorer):
     assert names["explorer"].state.choices == explorer.state.choices
     explorer.cell._write()
     assert "inspected=(0.5, 0.25)" in explorer.cell._code.object
+
+
+@pytest.mark.parametrize("given", ["digits-mlp", "folder"])
+def test_a_cell_of_a_served_page_runs_as_it_is(explorer, tmp_path, given):
+    if given == "folder":
+        given = str(shutil.copytree(catalogue()["digits-mlp"], tmp_path / "it's mine"))
+    served = mc.Explorer(open_shared(given), executor=InlineExecutor(), resolution=9, draws=8, strength=0.3)
+    names: dict = {}
+    exec(served.state.code, names)
+    assert names["explorer"].state.choices == served.state.choices
 
 
 def test_layers_are_mixed_by_sliders_and_together(explorer):

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from alerts import said
 from explained import explains
 from safetensors.torch import load_file, save
 
@@ -53,7 +54,7 @@ class Page:
         """What is said."""
         self.own.open.clicks += 1
         assert (self.own.open.label, self.own.open.disabled) == ("Open", False)
-        return unescape(self.own.alert.object)
+        return unescape(said(self.own.alert))
 
 
 @pytest.fixture
@@ -73,7 +74,7 @@ def test_two_networks_are_opened_chosen_and_computed(visit):
     visit.send("A", content("A"), "first <b>run.safetensors")
     visit.send("B", content("B"))
     assert "uploaded-1 is open: A is first <b>run.safetensors, B is run.safetensors" in visit.open()
-    assert "<b>" not in visit.own.alert.object
+    assert "<b>" not in said(visit.own.alert)
     assert visit.state.modes_name == "uploaded-1"
     assert visit.state.modes.hashes == {k: v for k, v in mc.open_modes("digits-mlp").hashes.items() if k != "C"}
     assert "uploaded-1" in visit.explorer.modes.about.object
@@ -156,10 +157,10 @@ def test_what_cannot_be_opened_is_said_and_nothing_is_lost(visit, tmp_path, monk
     visit.send("A", content("A"))
     visit.send("B", broken(case, tmp_path), name)
     before = visit.explorer.results.datasets
-    said = visit.open()
-    assert [word for word in words if word not in said] == []
-    assert str(tmp_path) not in said
-    assert "<i>" not in visit.own.alert.object
+    heard = visit.open()
+    assert [word for word in words if word not in heard] == []
+    assert str(tmp_path) not in heard
+    assert "<i>" not in said(visit.own.alert)
     assert not (tmp_path / "code-ran").exists()
     assert visit.state.modes_name == "digits-mlp"
     assert visit.explorer.results.datasets is before
@@ -205,7 +206,7 @@ def test_a_file_on_its_way_is_waited_for(visit):
     button._handle_msg(part)
     assert "still on its way, 1.0 MiB are here" in visit.open()
     button._handle_msg(part)
-    assert "A: a piece of the file is missing" in visit.own.alert.object
+    assert "A: a piece of the file is missing" in said(visit.own.alert)
 
 
 def test_too_much_is_not_kept(visit):
@@ -215,10 +216,10 @@ def test_too_much_is_not_kept(visit):
         button._handle_msg(
             {"status": "upload_event", "name": "a.pt", "chunk": number, "total_chunks": 2, "data": bytes(2**20)}
         )
-    assert "has more than 1.0 MiB" in visit.own.alert.object
+    assert "has more than 1.0 MiB" in said(visit.own.alert)
     assert (button.file.size, button.file.begun) == (0, False)
     button._handle_msg({"status": "error", "error": 'File "<u>.pt" exceeds maximum file size of 256 MB'})
-    assert "File &quot;&lt;u&gt;.pt&quot; exceeds" in visit.own.alert.object
+    assert "File &quot;&lt;u&gt;.pt&quot; exceeds" in said(visit.own.alert)
     assert button.max_file_size == 2**28
 
 
@@ -258,5 +259,5 @@ def test_what_nobody_expected_is_said_too(visit, monkeypatch, caplog):
 
     monkeypatch.setattr("modecomb_viz.explorer.upload.open_uploaded", fail)
     assert visit.open() == "RuntimeError: no <space> left"
-    assert "&lt;space&gt;" in visit.own.alert.object
+    assert "&lt;space&gt;" in said(visit.own.alert)
     assert "could not be opened" in caplog.text

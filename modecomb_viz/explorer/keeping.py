@@ -1,8 +1,8 @@
 """Nothing is lost: undo and redo, what is shown as files, the state in the URL."""
 
-import asyncio
-import io
 import tempfile
+from collections.abc import Callable
+from functools import partial
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from bokeh.models import ColumnDataSource
 
 from modecomb_viz.explorer.later import Later
 from modecomb_viz.explorer.notebook import NotebookViewer, Words, at_home
+from modecomb_viz.explorer.notices import download
 from modecomb_viz.explorer.views import folded
 from modecomb_viz.export.archive import archive
 from modecomb_viz.report import save_report
@@ -26,6 +27,9 @@ __all__ = ["Address", "Cell", "Keeping"]
 
 #: Seconds of quiet before the URL follows the state.
 _QUIET = 0.4
+
+#: Topics that a report shows only of the page that is open: other pages have more of them.
+_SMALL = ("matched",)
 
 
 class Keeping(NotebookViewer):
@@ -43,15 +47,18 @@ class Keeping(NotebookViewer):
         self.undo = pmui.Button(label="Undo", on_click=lambda event: self.history.undo(), **looks)
         self.redo = pmui.Button(label="Redo", on_click=lambda event: self.history.redo(), **looks)
         self.data = pmui.FileDownload(
-            label="Data", filename="modecomb.zip", callback=self._data, auto=True, size="small", margin=(4, 0),
+            label="Data", filename="modecomb.zip", callback=download(state, self._data), auto=True, size="small",
+            margin=(4, 0),
             description="Data of this page: NetCDF, CSV tables, recipes, and the code that computes them again.",
         )  # fmt: skip
         self.report = pmui.FileDownload(
-            label="Report", filename="modecomb.html", callback=self._report, auto=True, size="small", margin=(4, 0),
-            description="Report of this page: one HTML file that opens without a network; a few seconds.",
+            label="Report", filename="modecomb.html", callback=download(state, self._report), auto=True, size="small",
+            margin=(4, 0),
+            description="Report of this page and of all that is complete for these choices on other pages: one HTML "
+            "file that opens without a network; a few seconds.",
         )  # fmt: skip
-        for download in (self.data, self.report):  # as an argument it would be taken for two and warned of
-            download.variant = "text"
+        for button in (self.data, self.report):  # as an argument it would be taken for two and warned of
+            button.variant = "text"
         self._layout = pn.Row(self.undo, self.redo, self.data, self.report)
         self.history.param.watch(self._show_history, ["can_undo", "can_redo"])
         results.param.watch(at_home(self._show_data), ["datasets", "topics"])
@@ -70,14 +77,15 @@ class Keeping(NotebookViewer):
         datasets = self._results.datasets
         return {topic: datasets[topic] for topic in self._results.topics if topic in datasets}
 
-    def _data(self) -> io.BytesIO:
-        return io.BytesIO(archive(self._shown()))
+    def _data(self) -> Callable[[], bytes]:
+        return partial(archive, self._shown())
 
-    async def _report(self) -> io.BytesIO:
-        """Rendered beside the server, which goes on meanwhile."""
-        shown = list(self._shown().values())
-        title = f"Mode combinability: {self._state.modes.name}"
-        return io.BytesIO(await asyncio.to_thread(_rendered, shown, title))
+    def _report(self) -> Callable[[], bytes]:
+        """Of the page, and of what else is complete for the same choices."""
+        others = {topic: found for topic, found in self._results.complete.items() if topic not in _SMALL}
+        return partial(
+            _rendered, list({**others, **self._shown()}.values()), f"Mode combinability: {self._state.modes.name}"
+        )
 
     def __panel__(self) -> pn.Row:
         return self._layout

@@ -6,10 +6,11 @@ from json import loads
 import panel as pn
 import panel_material_ui as pmui
 import xarray as xr
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
 from modecomb_viz.checkpoints import ModeSet
 from modecomb_viz.explorer.notebook import Words
+from modecomb_viz.explorer.notices import say
 from modecomb_viz.explorer.upload import OwnNetworks
 from modecomb_viz.explorer.views import View, folded
 from modecomb_viz.figures.looks import number
@@ -54,7 +55,7 @@ class ModesView(View):
         modes = self.state.modes
         self.about.object = str(_networks(modes) + Markup("<br>") + _facts(modes))
         self.symmetry.object = str(Markup("<pre>{}</pre>").format(str(modes.spec)))
-        self._cautions.object = "  \n".join(str(escape(text)) for text in cautions(modes))
+        say(self._cautions, *cautions(modes))
 
     def _draw(self, datasets: Mapping[str, xr.Dataset]):
         """There is no figure: the numbers are in the line below."""

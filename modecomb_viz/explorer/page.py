@@ -1,7 +1,6 @@
 """The explorer as a whole: its pages, its controls, and what it says when something is wrong."""
 
 from collections.abc import Callable, Mapping
-from html import escape
 from threading import Lock
 from typing import Any
 
@@ -23,6 +22,7 @@ from modecomb_viz.explorer.mixer import MixerView
 from modecomb_viz.explorer.modes import ModesView
 from modecomb_viz.explorer.naming import name_elements
 from modecomb_viz.explorer.notebook import NotebookViewer, arrange, at_home, home
+from modecomb_viz.explorer.notices import say
 from modecomb_viz.explorer.pictures import (
     LawsView,
     LayersView,
@@ -153,6 +153,7 @@ class Explorer(NotebookViewer):
         self._faults: list[str] = []
         self.results.param.watch(at_home(self._show_errors), ["error"])
         self.state.param.watch(self._show_errors, ["refusal"])
+        self.state.param.watch(self._forgive, list(self.state.choices))
         self.state.param.watch(self._show_warning, ["modes_name", "repair"])
         self._show_errors()
         self._show_warning()
@@ -206,23 +207,30 @@ class Explorer(NotebookViewer):
 
     @property
     def selected_params(self) -> Params | None:
-        """The weights of the point of the map that is inspected, for the plain architecture; None where none is."""
-        if self.state.inspected is None or "inspection" not in self.results.datasets:
+        """The weights of the point of the map that is inspected, for the plain architecture.
+
+        None where none is, and until it has been looked at with the present choices.
+        """
+        if self.state.inspected is None or (found := self.results.current("inspection")) is None:
             return None
-        return point_params(self.results.datasets["inspection"], self.state.modes, model=INSPECTED)
+        return point_params(found, self.state.modes, model=INSPECTED)
 
     def choose(self, choices: Mapping[str, str]):
         """Set choices from text, as in a URL; what is not allowed is said in the page."""
         self._faults = self.state.choose(choices)
         self._show_errors()
 
+    def _forgive(self, *events: param.parameterized.Event):
+        """What was wrong in a text that was given is no matter once other choices are made."""
+        if self._faults:
+            self._faults = []
+            self._show_errors()
+
     def _show_errors(self, *events: param.parameterized.Event):
-        texts = [*self._faults, *filter(None, [self.state.refusal, self.results.error])]
-        self.alert.param.update(object="  \n".join(map(escape, texts)), visible=bool(texts))
+        say(self.alert, *self._faults, *filter(None, [self.state.refusal, self.results.error]))
 
     def _show_warning(self, *events: param.parameterized.Event):
-        text = self.state.warning
-        self.warning.param.update(object=escape(text), visible=bool(text))
+        say(self.warning, *filter(None, [self.state.warning]))
 
     def _end(self, session_context: Any):
         self.results.cancel()
@@ -252,7 +260,8 @@ class Explorer(NotebookViewer):
 def error_page(error: BaseException) -> pmui.Page:
     """A page that says why the explorer could not start."""
     text = str(error) if isinstance(error, ValueError) else f"The explorer failed: {type(error).__name__}: {error}"
-    alert = pmui.Alert(object=escape(text), severity="error", sizing_mode="stretch_width")
+    alert = pmui.Alert(severity="error", sizing_mode="stretch_width")
+    say(alert, text)
     if pn.state.curdoc:
         name_elements(pn.state.curdoc)
     return pmui.Page(title="modecomb_viz", main=[alert])

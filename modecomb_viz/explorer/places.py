@@ -1,8 +1,8 @@
 """What is looked at on the map: one of its points, a cut through it."""
 
-import asyncio
-import io
 import tempfile
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import panel as pn
@@ -10,6 +10,7 @@ import panel_material_ui as pmui
 import xarray as xr
 
 from modecomb_viz.checkpoints import ModeSet
+from modecomb_viz.explorer.notices import download
 from modecomb_viz.explorer.pictures import PictureView
 from modecomb_viz.state import ExplorerState, Results
 from modecomb_viz.sweep import INSPECTED, export_point
@@ -48,8 +49,8 @@ class InspectionView(PictureView):
 
     def __init__(self, state: ExplorerState, results: Results):
         self.checkpoint = pmui.FileDownload(
-            label="Save as checkpoint", filename="point.safetensors", callback=self._checkpoint, auto=True,
-            size="small", margin=0, disabled=True,
+            label="Save as checkpoint", filename="point.safetensors", callback=download(state, self._checkpoint),
+            auto=True, size="small", margin=0, disabled=True,
             description="The weights of this point for the plain architecture, with their recipe, as safetensors.",
         )  # fmt: skip
         self.checkpoint.variant = "text"
@@ -81,10 +82,10 @@ class InspectionView(PictureView):
             region += [round(at - half, 6), round(at + half, 6)]
         self.state.region = tuple(region)
 
-    async def _checkpoint(self) -> io.BytesIO:
-        """Made beside the server, which goes on meanwhile."""
-        (dataset,) = self.datasets().values()
-        return io.BytesIO(await asyncio.to_thread(_exported, dataset, self.state.modes))
+    def _checkpoint(self) -> Callable[[], bytes]:
+        if (dataset := self.results.current("inspection")) is None:
+            raise ValueError("the point is still being computed for these choices. Save it once it is complete.")
+        return partial(_exported, dataset, self.state.modes)
 
 
 def _exported(dataset: xr.Dataset, modes: ModeSet) -> bytes:

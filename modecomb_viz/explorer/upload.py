@@ -14,7 +14,8 @@ import param
 from modecomb_viz.architectures import ARCHITECTURES
 from modecomb_viz.checkpoints import SUFFIXES, ModeSet
 from modecomb_viz.data import DATASETS
-from modecomb_viz.explorer.notebook import arrange
+from modecomb_viz.explorer.notebook import arrange, home
+from modecomb_viz.explorer.notices import say
 from modecomb_viz.state import UPLOADED, ExplorerState
 from modecomb_viz.state.uploads import LARGEST, Arriving, offered_data, offered_options, open_uploaded
 
@@ -83,7 +84,8 @@ class OwnNetworks(pn.viewable.Viewer):
 
     def __init__(self, state: ExplorerState):
         super().__init__()
-        self.state, self._document = state, pn.state.curdoc
+        self.state, document = state, pn.state.curdoc
+        self._add = home(document.add_next_tick_callback) if document else None
         wide: dict[str, Any] = {"size": "small", "sizing_mode": "stretch_width"}
         self.architecture = pmui.Select(label="Architecture", options=list(ARCHITECTURES), **wide)
         self.options = pmui.TextAreaInput(label="Options, NAME=VALUE, one a line", rows=2, auto_grow=True, **wide)
@@ -113,7 +115,7 @@ class OwnNetworks(pn.viewable.Viewer):
             self.mean.visible = self.std.visible = of_pixels
 
     def _fail(self, text: str):
-        self.alert.param.update(object=escape(text), severity="error", visible=True)
+        say(self.alert, text, severity="error")
 
     def _open(self, event: Any):
         """Beside the server, which goes on meanwhile; in a notebook at once."""
@@ -122,7 +124,7 @@ class OwnNetworks(pn.viewable.Viewer):
         files = {mode: button.file for mode, button in self.files.items() if button.file.begun}
         fields = {name: getattr(self, name).value for name in ("architecture", "options", "data", "mean", "std")}
         work = partial(self._work, self._free_name(), files, fields)
-        if self._document:
+        if self._add:
             Thread(target=work, name="modecomb-upload", daemon=True).start()
         else:
             work()
@@ -139,8 +141,8 @@ class OwnNetworks(pn.viewable.Viewer):
             self._publish(partial(self._offer, modes, {mode: file.name for mode, file in files.items()}))
 
     def _publish(self, call: Callable[[], None]):
-        """Pictures are only changed by whoever holds the document."""
-        self._document.add_next_tick_callback(call) if self._document else call()
+        """The page is changed, and its document touched, in its own thread alone."""
+        self._add(call) if self._add else call()
 
     def _free_name(self) -> str:
         taken = self.state.param.modes_name.objects
@@ -151,7 +153,7 @@ class OwnNetworks(pn.viewable.Viewer):
         self._empty_files()
         self.state.offer(modes)
         text = f"{modes.name} is open: {', '.join(f'{mode} is {name}' for mode, name in names.items())}."
-        self.alert.param.update(object=escape(text), severity="success", visible=True)
+        say(self.alert, text, severity="success")
 
     def _end(self, fault: str):
         self.open.param.update(loading=False, disabled=False, label="Open")

@@ -1,21 +1,49 @@
 """The difference of two maps of one plane."""
 
+from typing import Any
+
 import numpy as np
 import xarray as xr
 
 from modecomb_viz.figures.base import Frame, check_shown
 from modecomb_viz.figures.looks import DIVERGING, quantity_label
 from modecomb_viz.figures.maps import MapFigure
+from modecomb_viz.results import recipe
 
 __all__ = ["DifferenceFigure", "difference"]
+
+
+#: What makes a plane of each kind what it is, in a recipe, whatever is evaluated on it.
+_MADE_OF = {
+    "split": ("z", "distribution", "parameters", "granularity", "seed"),
+    "random": ("granularity", "seed"),
+    "three_modes": ("c", "coordinates"),
+}
+
+
+def _plane(dataset: xr.Dataset) -> dict[str, Any]:
+    """The kind of a plane and what it is made of."""
+    made = recipe(dataset)
+    kind, of = made["plane"], _MADE_OF[made["plane"]]
+    if kind == "split" and isinstance(made["z"], int):
+        of = ("z",)  # 1 on so many layers, whatever the law
+    return {"plane": kind, **{name: made[name] for name in of}}
+
+
+def _words(ours: dict[str, Any], theirs: dict[str, Any]) -> list[str]:
+    return [f"{name} {value}" for name, value in ours.items() if theirs.get(name) != value]
 
 
 def difference(dataset: xr.Dataset, other: xr.Dataset) -> xr.Dataset:
     """The first map less the second, on their common grid; standard errors add as those of independent estimates.
 
     Raises:
-        ValueError: when the maps have different axes.
+        ValueError: when the maps have different axes, or are of different planes.
     """
+    ours, theirs = _plane(dataset), _plane(other)
+    if ours != theirs:
+        one, two = ", ".join(_words(ours, theirs)), ", ".join(_words(theirs, ours))
+        raise ValueError(f"the maps show different planes, so they have no difference: {one}, and {two}.")
     if any(not np.array_equal(dataset[axis], other[axis]) for axis in "uv"):
         raise ValueError(
             "the two maps have different axes, so they have no difference. Distances between the networks differ: "

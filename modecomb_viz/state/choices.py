@@ -1,9 +1,10 @@
 """Every choice of the explorer as a parameter, and the sweeps that the choices ask for."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import param
 
@@ -90,7 +91,15 @@ def open_shared(
     Arguments as in :func:`~modecomb_viz.checkpoints.described`. Code of the user is run only where ``trust_code`` says
     so, which a choice in the page cannot.
     """
-    return open_modes(name, **described(architecture, options, data, mean, std), trust_code=trust_code)
+    table = described(architecture, options, data, mean, std)
+    modes = open_modes(name, **table, trust_code=trust_code)
+    given = [repr(name), *(f"{key}={value!r}" for key, value in table.items()), *["trust_code=True"] * trust_code]
+    _CALLS[modes] = f"{name!r}," if len(given) == 1 else f"mc.open_modes({', '.join(given)}),"
+    return modes
+
+
+#: How the mode sets that were opened here are written as an argument.
+_CALLS: WeakKeyDictionary[ModeSet, str] = WeakKeyDictionary()
 
 
 class ExplorerState(param.Parameterized):
@@ -216,7 +225,7 @@ class ExplorerState(param.Parameterized):
         if isinstance(modes, str) and modes not in catalogue():
             modes = open_shared(modes)
         own = modes if isinstance(modes, ModeSet) else None
-        self._own = {own.name: own} if own else {}
+        self._own, self._mix = {own.name: own} if own else {}, []
         self._opened = self.first_modes = own.name if own else modes
         super().__init__()
         self.param.modes_name.objects = list(dict.fromkeys([*self._own, *catalogue()]))
@@ -267,7 +276,9 @@ class ExplorerState(param.Parameterized):
         defaults = self.defaults
         differing = {name: value for name, value in self.choices.items() if _text(value) != defaults[name]}
         modes = differing.pop("modes_name", self.first_modes)
-        called = f"modes,  # the ModeSet '{modes}'" if modes in self._own else f"{modes!r},"
+        called = _CALLS.get(
+            self._open(modes), f"modes,  # the ModeSet '{modes}'" if modes in self._own else f"{modes!r},"
+        )
         lines = [called, *(f"{name}={value!r}," for name, value in differing.items())]
         return "import modecomb_viz as mc\n\nexplorer = mc.Explorer(\n    " + "\n    ".join(lines) + "\n)\nexplorer"
 
@@ -322,7 +333,22 @@ class ExplorerState(param.Parameterized):
                 fitting[name] = "none"
         if len(self.mix) != layers:
             fitting["mix"] = []
+        if self.against == "kept view":  # of the networks before
+            fitting["against"] = "nothing"
         self.param.update(fitting)
+
+    @param.depends("mix", watch=True)
+    def _check_mix(self):
+        """A mix of another network is refused; that before comes back."""
+        layers, (low, high) = self.modes.spec.layer_names, MIX_BOUNDS
+        if len(self.mix) in (0, len(layers)) and all(low <= value <= high for value in self.mix):
+            self._mix = self.mix
+            return
+        given, self.mix = self.mix, self._mix
+        raise ValueError(
+            f"mix must be {_count_words(self.param.mix)}; {self.modes_name} has {len(layers)}, "
+            f"{', '.join(layers[:8])}{' …' * (len(layers) > 8)}. Got {given}."
+        )
 
     def _leave_places(self, *events: param.parameterized.Event):
         """Another plane has other coordinates: what stood at those of the old one goes, unless it came along."""
@@ -400,18 +426,24 @@ class ExplorerState(param.Parameterized):
     @property
     def topics(self) -> list[str]:
         """The topics of the page and of the pictures that are displayed by themselves, with and without meaning."""
-        views = dict.fromkeys((*PAGES[self.page], *self.shown))
-        return list(dict.fromkeys(topic for view in views for topic in TOPICS[view]))
+        return _topics_of((*PAGES[self.page], *self.shown))
 
-    def sweeps(self) -> dict[str, Sweep]:
+    def sweeps(self, views: Iterable[str] | None = None) -> dict[str, Sweep]:
         """The sweeps that the choices ask for, by topic.
+
+        Args:
+            views: for which pictures; by default those of the page and those that are displayed by themselves.
 
         A topic that the choices leave without meaning, such as the perturbed segment at strength 0, is not there.
 
         Raises:
             ValueError: when choices exclude each other, in words for the page.
         """
-        return sweeps_of(self)
+        return sweeps_of(self, self.topics if views is None else _topics_of(views))
+
+
+def _topics_of(views: Iterable[str]) -> list[str]:
+    return list(dict.fromkeys(topic for view in views for topic in TOPICS[view]))
 
 
 #: Coordinates on the plane.
@@ -434,7 +466,9 @@ def _numbers(text: str, declared: param.Tuple | param.List) -> tuple[float, ...]
 
 
 def _count_words(declared: param.Tuple | param.List) -> str:
-    count = f"{declared.length} numbers" if isinstance(declared, param.Tuple) else "one number for every layer"
+    low, high = MIX_BOUNDS
+    each = f"one number from {low:g} to {high:g} for every layer"
+    count = f"{declared.length} numbers" if isinstance(declared, param.Tuple) else each
     return f"{count} with commas between them, or nothing"
 
 

@@ -35,6 +35,11 @@ class History(param.Parameterized):
         self._at, self._moved, self._when, self._going = 0, "", 0.0, False
         state.param.watch(self._note, list(state.choices), precedence=200)
 
+    def begin(self):
+        """What was before is no step: the state as it is now is the first."""
+        self._steps, self._at, self._moved = [self._state.choices], 0, ""
+        self._tell()
+
     def undo(self):
         """Back to the state before, if there is one."""
         self._go(self._at - 1)

@@ -1,5 +1,6 @@
 """The sweeps that the choices of the explorer ask for."""
 
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
@@ -36,14 +37,14 @@ def law_parameter(distribution: str, name: str) -> str:
     return f"{distribution}_{name}"
 
 
-def sweeps_of(state: "ExplorerState") -> dict[str, Sweep]:
+def sweeps_of(state: "ExplorerState", topics: Iterable[str]) -> dict[str, Sweep]:
     """The sweeps by topic, without those that the choices leave without meaning.
 
     Raises:
         ValueError: when choices exclude each other, in words for the page.
     """
     asked = _Asked(state)
-    return {topic: sweep for topic in state.topics if (sweep := getattr(asked, topic)()) is not None}
+    return {topic: sweep for topic in topics if (sweep := getattr(asked, topic)()) is not None}
 
 
 class _Asked:

@@ -4,7 +4,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from json import dumps
+from json import dumps, loads
 from threading import Lock, RLock
 from typing import Any
 
@@ -13,7 +13,7 @@ import xarray as xr
 
 from modecomb_viz.checkpoints import ModeSet
 from modecomb_viz.executor import Job, Progress, Queue
-from modecomb_viz.state.choices import ExplorerState
+from modecomb_viz.state.choices import TOPICS, ExplorerState
 from modecomb_viz.sweep import Sweep
 
 __all__ = ["Results"]
@@ -60,6 +60,10 @@ def _at_once(call: Callable[[], None]):
     call()
 
 
+def _key(recipe: Mapping[str, Any]) -> str:
+    return dumps(recipe, sort_keys=True)
+
+
 class Results(param.Parameterized):
     """What has been computed for a state, growing from coarse to fine.
 
@@ -93,6 +97,20 @@ class Results(param.Parameterized):
         state.param.watch(lambda *events: self.request(), list(state.param))
         self.request()
 
+    def current(self, topic: str) -> xr.Dataset | None:
+        """The newest Dataset of a topic, unless it is one of earlier choices."""
+        dataset = self.datasets.get(topic)
+        if dataset is None or self._wanted.get(topic) != _key(loads(dataset.attrs["recipe"])):
+            return None
+        return dataset
+
+    @property
+    def complete(self) -> dict[str, xr.Dataset]:
+        """What has been computed to its end for the present choices, on whatever page, by topic."""
+        modes = self.state.modes
+        keys = {topic: _key(sweep.recipe(modes)) for topic, sweep in self.state.sweeps(list(TOPICS)).items()}
+        return {topic: self._finished[key] for topic, key in keys.items() if key in self._finished}
+
     def request(self):
         """Start what the state asks for and is neither there nor under way; end what is on another page."""
         with self._changing:
@@ -111,7 +129,7 @@ class Results(param.Parameterized):
         for topic in set(self.state.topics) - sweeps.keys():
             datasets.pop(topic, None)
         for topic, sweep in reversed(sweeps.items()):
-            key = dumps(sweep.recipe(modes), sort_keys=True)
+            key = _key(sweep.recipe(modes))
             if self._wanted.get(topic) != key:
                 self._wanted[topic] = key
                 progress.pop(topic, None)
