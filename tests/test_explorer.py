@@ -236,19 +236,31 @@ def test_the_time_left_follows_from_the_rate(explorer, monkeypatch):
     assert "complete" in explorer.map.status.object
 
 
-def test_colours_are_kept_when_asked(explorer):
+def test_colours_stay_until_they_are_asked_to_fit(explorer):
     def colors():
         return explorer.map.figure._linear.low, explorer.map.figure._linear.high
 
     first = colors()
-    explorer.state.keep_colors = True
     explorer.state.strength = 0.9
     assert colors() == first
     assert f"last colour: ≥ {first[1]:.3g}" in explorer.map.figure.figure.title.text
+    explorer.map.fit.clicks += 1
+    fitting = colors()
+    assert fitting[1] > first[1]
+    explorer.state.strength = 0.0
+    assert colors() == fitting
+    explorer.state.keep_colors = False
+    assert colors() == first
+    explorer.state.keep_colors = True
+    explorer.state.against = "alignment"
+    other = explorer.views["other"].figure._linear
+    assert colors() == (other.low, other.high)
+    assert colors()[1] > first[1], "another map beside it is another subject"
+    together = colors()
+    explorer.state.strength = 0.9
+    assert colors() == together == (other.low, other.high)
     explorer.state.quantity = "accuracy"
-    assert colors() != first
-    explorer.state.param.update(quantity="loss", keep_colors=False)
-    assert colors()[1] > first[1]
+    assert colors() != together
 
 
 def test_no_mark_of_an_error_means_anything(explorer):

@@ -90,6 +90,28 @@ def test_the_weights_are_those_of_the_present_point_or_none(tmp_path):
     assert explorer.selected_params is not None
 
 
+def test_what_a_mouse_does_is_typed_too(explorer):
+    typed = explorer.map.typed
+    assert not typed.fields, "none is made before somebody looks"
+    explorer.state.inspected = (0.5, 0.25)
+    typed.card.collapsed = False
+    assert [field.value for field in typed.fields.values()] == ["0.5, 0.25", "", ""]
+    typed.fields["inspected"].value = "0.25, 1"
+    typed.fields["cut"].value = "0,0, 1, 0.5"
+    typed.fields["region"].value = "0,0.5, 0,0.5"
+    assert explorer.state.inspected == (0.25, 1.0)
+    assert explorer.state.cut == (0.0, 0.0, 1.0, 0.5)
+    assert explorer.state.region == (0.0, 0.5, 0.0, 0.5)
+    typed.fields["cut"].value = "0, 1"
+    assert "cut must be 4 numbers with commas between them" in said(explorer.alert)
+    assert explorer.state.cut == (0.0, 0.0, 1.0, 0.5)
+    typed.fields["cut"].value = ""
+    assert explorer.state.cut is None
+    assert not explorer.alert.visible
+    explorer.state.inspected = None
+    assert typed.fields["inspected"].value == ""
+
+
 def test_a_point_becomes_the_centre_and_the_whole_plane_comes_back(explorer):
     explorer.state.inspected = (0.75, 0.25)
     explorer.views["inspection"]._centre(None)

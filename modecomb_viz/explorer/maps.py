@@ -11,6 +11,7 @@ import param
 import xarray as xr
 
 from modecomb_viz.explorer.gestures import Gestures
+from modecomb_viz.explorer.typed import Typed
 from modecomb_viz.explorer.views import TALL, View, four_digits
 from modecomb_viz.figures import DifferenceFigure, MapFigure
 from modecomb_viz.figures.differences import difference
@@ -30,7 +31,8 @@ class _PlaneView(View):
     topic: ClassVar[str]
     beside: ClassVar[str]
     width, height = 400, TALL
-    options = ("quantity", "split", "log_scale", "keep_colors", "contours")
+    options = ("quantity", "split", "log_scale", "keep_colors", "fits", "contours")
+    _fits = 0
 
     def _make_figure(self) -> MapFigure:
         return MapFigure(height=300)
@@ -49,9 +51,11 @@ class _PlaneView(View):
             split=self.state.split,
             log_scale=self.state.log_scale,
             keep_colors=self.state.keep_colors,
+            fit_colors=self.state.fits != self._fits,
             contours=self.state.contours,
             beside=[other for topic, other in datasets.items() if topic != self.topic],
         )
+        self._fits = self.state.fits
 
     def _numbers(self, datasets: Mapping[str, xr.Dataset]) -> str:
         dataset, quantity, split = datasets[self.topic], self.state.quantity, self.state.split
@@ -73,7 +77,7 @@ class MapView(_PlaneView):
     """The loss map of the chosen plane; it is tapped, cut and zoomed into.
 
     Attributes:
-        gestures: what is done on the map.
+        gestures, typed: what is done on the map, and the same by numbers.
         drag: what a drag does, "Zoom" or "Cut".
     """
 
@@ -95,6 +99,11 @@ class MapView(_PlaneView):
         self._whole = pmui.Button(
             label="Whole plane", variant="text", size="small", margin=0, visible=False, on_click=self._show_whole
         )
+        self.fit = pmui.Button(
+            label="Fit colours", variant="text", size="small", margin=0, on_click=self._fit_colors,
+            description="Chooses the range of colours anew, for what the map shows now.",
+        )  # fmt: skip
+        self.typed = Typed(state)
         super().__init__(state, results)
         self.gestures = Gestures(state, self.figure, lambda: results.datasets.get("plane"), pn.state.curdoc)
         self.gestures.follow(self.drag)
@@ -102,7 +111,13 @@ class MapView(_PlaneView):
         self._offer_whole()
 
     def _tools(self) -> list[pn.viewable.Viewable]:
-        return [self._whole, self.drag]
+        return [self._whole, self.fit, self.drag]
+
+    def _body(self) -> list[pn.viewable.Viewable]:
+        return [*super()._body(), self.typed.card]
+
+    def _fit_colors(self, event: object):
+        self.state.fits += 1
 
     def _offer_whole(self, *events: param.parameterized.Event):
         self._whole.visible = self.state.region is not None

@@ -30,6 +30,7 @@ from modecomb_viz.figures.looks import (
     shortened,
     ticks,
 )
+from modecomb_viz.results import recipe
 
 __all__ = [
     "MapFigure",
@@ -147,7 +148,8 @@ class MapFigure(Figure):
     """An image of the plane with its named points; grid points are vertices, each at the centre of its cell.
 
     The colour range is chosen when a request brings its first level, widened where refinement leaves it, and chosen
-    anew when the map is exact.
+    anew when the map is exact. Where it is to be kept, it stays there for all later requests of the same subject: the
+    same networks, split, quantity and kind of plane, with as many maps beside it.
     """
 
     def __init__(self, height: int = HEIGHT):
@@ -160,7 +162,9 @@ class MapFigure(Figure):
         self._tickers = {False: BasicTicker(), True: LogTicker()}
         self._draw_image()
         draw_marks(self.figure, self.sources["marks"])
-        self._request, self._chosen, self._quantity = "", (0.0, 1.0), ""
+        self._request, self._chosen = "", (0.0, 1.0)
+        self._subject: tuple[Any, ...] = ()
+        self._fitted = ""  # the request that the colours were chosen for
 
     def _draw_image(self):
         self._image = self.figure.image(
@@ -181,12 +185,15 @@ class MapFigure(Figure):
         split: str = "test",
         log_scale: bool = False,
         keep_colors: bool = False,
+        fit_colors: bool = False,
         contours: bool = False,
         beside: Sequence[xr.Dataset] = (),
     ):
-        """Show a plane. Another quantity chooses the colour range anew, another recipe unless it is to be kept.
+        """Show a plane. Another subject chooses the colour range anew, another recipe unless it is to be kept.
 
         Args:
+            keep_colors: whether the range stays as it is.
+            fit_colors: whether it is chosen anew all the same.
             beside: planes that are compared with this one: the colours cover them all.
         """
         check_shown(dataset, quantity, split)
@@ -194,11 +201,16 @@ class MapFigure(Figure):
         request = " ".join([*sorted(one.attrs["recipe"] for one in together), quantity, split])
         lows, highs = zip(*(color_range(one[quantity].sel(split=split).values) for one in together), strict=True)
         low, high = min(lows), max(highs)
-        if keep_colors and quantity == self._quantity:
+        made = recipe(dataset)
+        subject = made.get("modes"), made.get("plane"), quantity, split, len(together)
+        stays = keep_colors and not fit_colors and subject == self._subject and request != self._fitted
+        if stays:
             low, high = self._chosen
-        elif request == self._request and any(f"{quantity}_error" in one for one in together):
+        elif request == self._request and not fit_colors and any(f"{quantity}_error" in one for one in together):
             low, high = min(low, self._chosen[0]), max(high, self._chosen[1])
-        self._request, self._chosen, self._quantity = request, (low, high), quantity
+        if not stays:
+            self._fitted = request
+        self._request, self._chosen, self._subject = request, (low, high), subject
         looks: dict[str, Any] = {"quantity": quantity, "split": split, "log_scale": log_scale, "contours": contours}
         self.apply(self.frame(dataset, colors=self._chosen, **looks))
 

@@ -1,6 +1,5 @@
 """Every choice of the explorer as a parameter, and the sweeps that the choices ask for."""
 
-import math
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Any
@@ -13,6 +12,7 @@ from modecomb_viz.checkpoints import ModeSet, catalogue, described, open_modes
 from modecomb_viz.hypercube import GRANULARITIES, LAWS, PLANES
 from modecomb_viz.repair import REPAIRS, has_batch_norm
 from modecomb_viz.state.requests import law_parameter, sweeps_of
+from modecomb_viz.state.texts import MIX_BOUNDS, as_text, as_texts, count_words, numbers_of
 from modecomb_viz.sweep import Sweep
 
 __all__ = [
@@ -62,13 +62,10 @@ ON_DEMAND = ("other", "difference", "cut", "inspection")
 #: Points per side that the explorer offers; 2^k + 1, so that every coarser level reaches all edges.
 RESOLUTIONS = (9, 17, 33, 65, 129)
 #: Parameters that are no choices.
-_INTERNAL = {"name", "refusal", "shown"}
+_INTERNAL = {"name", "refusal", "shown", "fits"}
 
 #: With what a map can be compared: another matching, another strength, another repair, a view that was kept.
 AGAINST = ("nothing", "alignment", "strength", "repair", "kept view")
-
-#: Coefficients between which a layer can be mixed.
-MIX_BOUNDS = (-1.0, 2.0)
 
 #: How the names of mode sets begin that a browser sent: they live as long as their session.
 UPLOADED = "uploaded-"
@@ -215,9 +212,13 @@ class ExplorerState(param.Parameterized):
 
     contours = param.Boolean(False, label="Contours", doc="Lines of equal height over the map.")
     keep_colors = param.Boolean(
-        False, label="Keep the colours", doc="The map's range of colours stays, so that maps can be compared."
+        True,
+        label="Keep the colours",
+        doc="The map's range of colours stays, so that maps can be compared, until 'Fit colours' is pressed; off: it "
+        "follows every map.",
     )
 
+    fits = param.Integer(0, doc="How often the colours of the map were asked to fit what it shows.")
     shown = param.List(default=[], doc="Pictures that are displayed by themselves, whatever the page.")
     refusal = param.String("", doc="Why the modes that were chosen last cannot be shown; empty when they can.")
 
@@ -249,13 +250,13 @@ class ExplorerState(param.Parameterized):
     def defaults(self) -> dict[str, str]:
         """What :meth:`choose` takes to bring every choice back to what it was at first, and to the first networks."""
         first = {name: self.param[name].default for name in self.choices}
-        return _as_text(first | self._first_modes() | {"modes_name": self.first_modes})
+        return as_texts(first | self._first_modes() | {"modes_name": self.first_modes})
 
     @property
     def query(self) -> dict[str, str]:
         """What :meth:`choose` takes to make these choices again in a new page: those that differ from the defaults."""
         defaults = self.defaults
-        differing = {name: text for name, text in _as_text(self.choices).items() if text != defaults.get(name)}
+        differing = {name: text for name, text in as_texts(self.choices).items() if text != defaults.get(name)}
         return {name: differing[name] for name in sorted(differing, key="modes_name".__ne__)}
 
     def made_of(self, query: Mapping[str, str]) -> "ExplorerState":
@@ -274,7 +275,7 @@ class ExplorerState(param.Parameterized):
     def code(self) -> str:
         """Lines of Python that show this view in a notebook."""
         defaults = self.defaults
-        differing = {name: value for name, value in self.choices.items() if _text(value) != defaults[name]}
+        differing = {name: value for name, value in self.choices.items() if as_text(value) != defaults[name]}
         modes = differing.pop("modes_name", self.first_modes)
         called = _CALLS.get(
             self._open(modes), f"modes,  # the ModeSet '{modes}'" if modes in self._own else f"{modes!r},"
@@ -346,7 +347,7 @@ class ExplorerState(param.Parameterized):
             return
         given, self.mix = self.mix, self._mix
         raise ValueError(
-            f"mix must be {_count_words(self.param.mix)}; {self.modes_name} has {len(layers)}, "
+            f"mix must be {count_words(self.param.mix)}; {self.modes_name} has {len(layers)}, "
             f"{', '.join(layers[:8])}{' …' * (len(layers) > 8)}. Got {given}."
         )
 
@@ -384,7 +385,7 @@ class ExplorerState(param.Parameterized):
             if isinstance(declared, param.Selector):
                 setattr(self, name, {str(option): option for option in declared.objects}[text])
             elif isinstance(declared, param.Tuple | param.List):
-                setattr(self, name, _numbers(text, declared))
+                setattr(self, name, numbers_of(text, declared))
             elif isinstance(declared, param.String):
                 setattr(self, name, text)
             elif isinstance(declared, param.Boolean):
@@ -403,7 +404,7 @@ class ExplorerState(param.Parameterized):
             if isinstance(declared, param.Selector | param.String):
                 raise
             if isinstance(declared, param.Tuple | param.List):
-                raise ValueError(f"{name} must be {_count_words(declared)}, got '{text}'. {kept}") from None
+                raise ValueError(f"{name} must be {count_words(declared)}, got '{text}'. {kept}") from None
             low, high = declared.bounds
             kind = "a whole number" if isinstance(declared, param.Integer) else "a number"
             raise ValueError(f"{name} must be {kind} from {low:g} to {high:g}, got '{text}'. {kept}") from None
@@ -453,37 +454,6 @@ _PLACES = ("region", "inspected", "cut")
 def _late(name: str) -> int:
     """Where a choice comes in the order in which they are made: after those that it depends on."""
     return {"modes_name": 0, "plane": 1, "coordinates": 1}.get(name, 2)
-
-
-def _numbers(text: str, declared: param.Tuple | param.List) -> tuple[float, ...] | list[float] | None:
-    """Numbers with commas between them; none at all for what need not be there."""
-    numbers = [float(word) for word in text.split(",")] if text else []
-    if not all(map(math.isfinite, numbers)):
-        raise ValueError(text)
-    if isinstance(declared, param.List):
-        return numbers
-    return tuple(numbers) if numbers else None
-
-
-def _count_words(declared: param.Tuple | param.List) -> str:
-    low, high = MIX_BOUNDS
-    each = f"one number from {low:g} to {high:g} for every layer"
-    count = f"{declared.length} numbers" if isinstance(declared, param.Tuple) else each
-    return f"{count} with commas between them, or nothing"
-
-
-def _as_text(choices: Mapping[str, Any]) -> dict[str, str]:
-    return {name: _text(value) for name, value in choices.items()}
-
-
-def _text(value: Any) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, tuple | list):
-        return ",".join(map(_text, value))
-    if isinstance(value, float):
-        return repr(float(f"{value:.12g}"))  # what a slider adds up is not told
-    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 for _distribution, _law in LAWS.items():

@@ -155,6 +155,18 @@ const pictures = () => deep(document, 'canvas.bk-layer:not(.bk-glyph)').filter((
 """
 
 
+#: What the first heading of a page of the explorer holds, once it is drawn.
+HEADINGS = {
+    "Slice": "Loss map",
+    "Distribution": "Distribution over draws",
+    "Perturbation": "under a perturbed matching",
+    "Transitivity": "Routes between all networks",
+    "Similarity": "How different the combinations are",
+    "Layers": "Layer mixer",
+    "Modes": "Modes",
+}
+
+
 class Deep:
     """Reads a page through its shadow roots."""
 
@@ -175,6 +187,18 @@ class Deep:
     def wait(self, condition: str, argument=None, timeout: float = 30_000):
         """Wait for a JavaScript condition, in which ``deep`` and ``pictures`` are at hand."""
         self.page.wait_for_function(f"(arg) => {{{DEEP} return {condition}}}", arg=argument, timeout=timeout)
+
+    def turn(self, name: str, views: int, timeout: float = 60_000):
+        """Open a page of the explorer, and wait until so many pictures are on it, all with numbers."""
+        self.page.get_by_role("tab", name=name).click()
+        shown = """(() => {
+          const numbers = deep(document, '.numbers')
+          return deep(document, 'h2')[0]?.textContent.includes(arg.heading) && numbers.length === arg.views
+            && numbers.every((e) => e.textContent.length > 20)
+        })()"""
+        self.wait(shown, {"heading": HEADINGS[name], "views": views}, timeout)
+        if name != "Transitivity":  # its universe takes long; all else is there before
+            self.wait_until_complete(views, timeout)
 
     def wait_until_complete(self, pictures: int = 2, timeout: float = 30_000):
         """Wait until so many pictures are on the page, and all are complete."""

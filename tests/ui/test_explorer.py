@@ -65,11 +65,7 @@ def test_every_tab_shows_its_pictures_and_none_is_lost(explorer_server, page, de
     page.goto(f"{explorer_server.url}?resolution=9&draws=8&page=Layers")
     for name, all_views in PAGES.items():
         views = [view for view in all_views if view not in ON_DEMAND]
-        page.get_by_role("tab", name=name).click()
-        if name != "Transitivity":  # its universe takes long; all else is there before
-            deep.wait_until_complete(len(views))
-        deep.wait("deep(document, '.numbers').length === arg", len(views))
-        deep.wait("deep(document, '.numbers').every((e) => e.textContent.length > 20)")
+        deep.turn(name, len(views))
         deep.wait("pictures().length >= arg", len(views) - (name == "Modes"))
     page.get_by_role("tab", name="Slice").click()
     deep.wait_until_complete(2)

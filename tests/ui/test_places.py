@@ -74,6 +74,26 @@ def test_a_point_is_tapped_and_saved_as_a_checkpoint(explorer_server, page, deep
     assert explorer_server.troubles() == []
 
 
+def test_the_keyboard_does_what_a_mouse_does(explorer_server, page, deep, complaints):
+    page.goto(f"{explorer_server.url}?resolution=9")
+    deep.wait_until_complete(2)
+    page.get_by_role("button", name="Point, cut and part by numbers").focus()
+    page.keyboard.press("Enter")
+    page.get_by_label("Point", exact=True).wait_for()
+    page.get_by_label("Point", exact=True).focus()
+    page.keyboard.type("0.5, 0.25")
+    page.keyboard.press("Enter")
+    deep.wait_until_complete(3)
+    assert "The point (u, v) = (0.5, 0.25)" in " ".join(deep.texts("div"))
+    page.keyboard.press("Tab")
+    page.keyboard.type("0, 1, 1, 0")
+    page.keyboard.press("Enter")
+    assert chosen(page, "cut") == [0, 1, 1, 0]
+    deep.wait_until_complete(4)
+    assert complaints == []
+    assert explorer_server.troubles() == []
+
+
 def test_a_drag_zooms_or_cuts(explorer_server, page, deep, complaints):
     page.goto(f"{explorer_server.url}?resolution=9")
     deep.wait_until_complete(2)
