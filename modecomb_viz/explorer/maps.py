@@ -99,10 +99,7 @@ class MapView(_PlaneView):
         self._whole = pmui.Button(
             label="Whole plane", variant="text", size="small", margin=0, visible=False, on_click=self._show_whole
         )
-        self.fit = pmui.Button(
-            label="Fit colours", variant="text", size="small", margin=0, on_click=self._fit_colors,
-            description="Chooses the range of colours anew, for what the map shows now.",
-        )  # fmt: skip
+        self.fit = pmui.Button(label="Fit colours", variant="text", size="small", margin=0, on_click=self._fit_colors)
         self.typed = Typed(state)
         super().__init__(state, results)
         self.gestures = Gestures(state, self.figure, lambda: results.datasets.get("plane"), pn.state.curdoc)

@@ -37,6 +37,8 @@ _FOLD = {
     _OPENER: {"position": "static", "transform": "none !important"},
     f"{_OPENER}[aria-expanded=true] svg": {"transform": "rotate(180deg)"},
     f"{_OPENER}::after": {"content": '""', "position": "absolute", "inset": 0},
+    f"{_OPENER}.Mui-focusVisible::after": {"outline": "2px solid #1976d2", "borderRadius": "4px"},
+    f"{_OPENER} .MuiTouchRipple-root": {"display": "none"},
 }
 
 

@@ -1,8 +1,9 @@
 """Use the explorer for long: ``python tests/benchmarks/explorer_endurance.py [--moves 500 | --minutes 30] [--seed 0]``.
 
 With ``--moves``, the slider of the strength is moved over all pages in one browser page; the memory of the server and
-of the page is printed every 50 moves. With ``--minutes``, controls are clicked, moved and typed into at random; the run
-fails when the browser or the server complains. Everything runs on this machine.
+of the page is printed every 50 moves. With ``--minutes``, controls are clicked and moved, cards unfolded and the map
+tapped and dragged at random; the run fails when the browser or the server complains, when nothing can be acted on many
+times in a row, or when the pictures are not complete at the end. Everything runs on this machine.
 """
 
 import argparse
@@ -36,7 +37,19 @@ _PATIENCE = 120_000
 _SOON = 1000
 
 _NUMBERS = "deep(document, '.numbers').length > 0 && deep(document, '.numbers').every((e) => e.textContent.length > 20)"
-_KINDS = ("tab", "slider", "slider", "slider", "choice", "switch", "step", "button", "key", "picture")
+_KINDS = (
+    "tab", "slider", "slider", "slider", "choice", "switch", "step", "button", "key", "wheel", "tap", "drag", "fold",
+)  # fmt: skip
+#: What is pressed by its name.
+_BUTTONS = (
+    "Undo", "Redo", "Stop", "Go on", "Toggle theme", "Fit colours", "Cut", "Zoom", "Whole plane", "Use as centre",
+    "Close", "Compare", "Add", "Multiply", "Set all", "Randomise", "Reset",
+)  # fmt: skip
+
+#: So many actions in a row that meet nothing are a page that has died.
+_DEAD = 40
+
+_COMPLETE = "deep(document, '.state').every((e) => ['complete', 'stopped'].includes(e.textContent))"
 _KEYS = ("ArrowRight", "ArrowLeft", "PageUp", "PageDown", "Home", "End", "Tab", "Enter", "Escape")
 
 
@@ -110,9 +123,18 @@ def act(page: Page, kind: str, chance: random.Random):
     elif kind == "key":
         for _ in range(chance.randint(1, 5)):
             page.keyboard.press(chance.choice(_KEYS))
-    elif kind == "picture":
-        page.mouse.move(chance.randint(320, 1270), chance.randint(150, 790))
+    elif kind == "wheel":
+        page.mouse.move(*somewhere(chance))
         page.mouse.wheel(0, chance.choice([-200, 200]))
+    elif kind == "tap":
+        page.mouse.click(*somewhere(chance))
+    elif kind == "drag":
+        page.mouse.move(*somewhere(chance))
+        page.mouse.down()
+        page.mouse.move(*somewhere(chance), steps=5)
+        page.mouse.up()
+    elif kind == "fold":
+        chosen(page, ".MuiCardHeader-action button:visible", chance).click(timeout=_SOON)
     elif kind == "choice":
         chosen(page, "[role=combobox]:visible", chance).click(timeout=_SOON)
         page.wait_for_timeout(300)
@@ -120,8 +142,8 @@ def act(page: Page, kind: str, chance: random.Random):
         if count := options.count():
             options.nth(chance.randrange(count)).click(timeout=_SOON)
     elif kind == "button":
-        name = chance.choice(["Undo", "Redo", "Stop", "Go on", "Toggle theme"])
-        page.get_by_role("button", name=name).first.click(timeout=_SOON)
+        there = [name for name in _BUTTONS if page.get_by_role("button", name=name, exact=True).count()]
+        page.get_by_role("button", name=chance.choice(there), exact=True).first.click(timeout=_SOON)
     elif kind == "slider":
         chosen(page, "input[type=range]:visible", chance).focus(timeout=_SOON)
         for _ in range(chance.randint(1, 12)):
@@ -129,6 +151,11 @@ def act(page: Page, kind: str, chance: random.Random):
     else:
         selector = {"switch": "input[type=checkbox]:visible", "step": "button[aria-label^='Increase']:visible"}[kind]
         chosen(page, selector, chance).click(timeout=_SOON)
+
+
+def somewhere(chance: random.Random) -> tuple[int, int]:
+    """A place among the pictures."""
+    return chance.randint(320, 1270), chance.randint(230, 790)
 
 
 def chosen(page: Page, selector: str, chance: random.Random):
@@ -141,11 +168,13 @@ def wander(minutes: float, seed: int) -> list[str]:
     """Use the page at random; what the browser and the server complain of."""
     chance, done, missed = random.Random(seed), Counter[str](), Counter[str]()
     with opened("resolution=9&draws=8") as (server, page, complaints):
-        end, told = time.monotonic() + 60 * minutes, time.monotonic()
-        while time.monotonic() < end and not complaints:
+        end, told, in_vain = time.monotonic() + 60 * minutes, time.monotonic(), 0
+        while time.monotonic() < end and not complaints and in_vain < _DEAD:
             kind = chance.choice(_KINDS)
+            in_vain += 1
             try:
                 act(page, kind, chance)
+                in_vain = 0
             except Error:  # what was chosen has gone, or something lies over it
                 missed[kind] += 1
                 page.keyboard.press("Escape")
@@ -157,6 +186,12 @@ def wander(minutes: float, seed: int) -> list[str]:
                 words = f"{done.total()} actions, {missed.total()} missed"
                 print(f"{words}, server {resident(server):.0f}, page {held:.0f} MiB", flush=True)
         print(f"actions {dict(done)}, of which missed {dict(missed)}", flush=True)
+        if in_vain == _DEAD:
+            complaints.append(f"{_DEAD} actions in a row met nothing")
+        try:
+            page.wait_for_function(f"() => {{{DEEP} return {_COMPLETE}}}", timeout=_PATIENCE)
+        except Error as error:
+            complaints.append(f"not complete at the end: {error}")
         return [*complaints, *server.troubles()]
 
 

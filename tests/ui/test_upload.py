@@ -15,7 +15,7 @@ def section(explorer_server, page, deep):
     """The page Modes with the section open, and its server."""
     page.goto(f"{explorer_server.url}?page=Modes&resolution=9&draws=8")
     deep.wait_until_complete(1)
-    page.get_by_label("show more").last.click()
+    page.get_by_role("button", name="Your own networks").click()
     page.get_by_label("Options, NAME=VALUE").fill("widths=[64, 512, 512, 10]")
     return explorer_server
 
