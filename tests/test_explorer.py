@@ -22,7 +22,7 @@ from modecomb_viz.executor import InlineExecutor, Progress
 from modecomb_viz.explorer import Controls, error_page
 from modecomb_viz.explorer.page import _Publisher
 from modecomb_viz.export.archive import archive
-from modecomb_viz.state import PAGES
+from modecomb_viz.state import PAGES, TOPICS
 
 
 @pytest.fixture
@@ -88,6 +88,14 @@ def test_every_choice_has_a_control_with_help(explorer):
     by_gestures = {"page", "region", "inspected", "cut", "mix", "kept"}
     assert set(explorer.controls.widgets) == set(explorer.state.choices) - by_gestures
     assert all(widget.description for widget in explorer.controls.widgets.values())
+
+
+def test_every_view_says_what_it_shows_and_by_what_formula(explorer):
+    for name in TOPICS:
+        view = explorer.views[name]
+        assert view.sentence, name
+        assert view.formula, name
+        assert view.formula in unescape(view._words.object), name
 
 
 def test_a_tab_turns_the_page_and_a_page_the_tab(explorer):

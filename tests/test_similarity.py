@@ -180,18 +180,29 @@ def test_every_pair_by_every_route(digits, routes):
     expected = mc.evaluate(digits.model, middle, digits.test)["loss"].item()
     assert test.loss.sel(pair="A–B", route="through C", t=0.5).item() == pytest.approx(expected, rel=1e-4)
     assert np.isnan(test.loss.sel(pair="A–B", route="through A")).all()
-    for pair in range(3):
-        ends = test.loss.isel(pair=pair, t=[0, -1]).dropna("route")
-        np.testing.assert_allclose(ends / ends.isel(route=0, drop=True), 1, rtol=1e-4)
+    for pair, route in (("A–B", "naive"), ("A–C", "direct"), ("B–C", "through A"), ("A–B", "universe")):
+        for t in (0.0, 1.0):
+            params = mc.point_params(routes, digits, pair=pair, route=route, t=t)
+            expected = mc.evaluate(digits.model, {n: p[None] for n, p in params.items()}, digits.test)["loss"].item()
+            assert test.loss.sel(pair=pair, route=route, t=t).item() == pytest.approx(expected, rel=1e-4)
+
+
+def test_ends_that_are_repaired_are_those_of_their_route(digits):
+    repaired = mc.sweep_transitivity(digits, points=3, repair="repair").loss.sel(split="test", pair="A–B")
+    ends = repaired.sel(t=[0.0, 1.0], route=["naive", "direct", "through C"]).values
+    np.testing.assert_allclose(ends / ends[:1], 1, rtol=0.05)
+    assert len(np.unique(ends)) > 2, "every route is repaired by itself"
 
 
 def test_all_other_routes_are_there_before_the_universe(digits):
     levels = [step for step in TransitivitySweep(points=5).steps(digits) if isinstance(step, xr.Dataset)]
     lost = [bool(level.cycle_error.sel(route="universe").isnull().all()) for level in levels]
-    assert lost == [True, False]
+    assert lost == [True, True, False]
+    assert [level.sizes["t"] for level in levels] == [3, 5, 5]
     first, last = levels[0], levels[-1]
-    without = last.loss.drop_sel(route="universe").sel(t=first.t)
-    xr.testing.assert_equal(first.loss.drop_sel(route="universe"), without)
+    for level in levels[:2]:
+        without = last.loss.drop_sel(route="universe").sel(t=level.t)
+        xr.testing.assert_equal(level.loss.drop_sel(route="universe"), without)
     assert np.isnan(mc.transitivity(first).route_barrier.sel(kind="universe")).all()
     assert mc.transitivity(first).share_kept.notnull().all()
 

@@ -130,6 +130,7 @@ class OtherView(_PlaneView):
     name_of_view, topic, beside = "other", "other", "plane"
     options = (*_PlaneView.options, "against", "other_alignment", "other_strength", "other_repair", "kept")
     sentence = "The same plane under another setting, in the colours of the first map."
+    formula = "L′(Θ′(u, v)), Θ′ as in the first map, but for what the heading names."
 
     def _draw(self, datasets: dict[str, xr.Dataset]):
         super()._draw(datasets)

@@ -36,6 +36,7 @@ class ModesView(View):
         "What is loaded, and what the alignment does with it: the networks, the data, which axes of which tensors move "
         "together (the permutation symmetry), and how much closer the weights of B come to those of A."
     )
+    formula = "Objective F = Σ⟨A, π(B)⟩ over all trained tensors; the larger F, the smaller ‖A − π(B)‖."
 
     def __init__(self, state: ExplorerState, results: Results):
         self.about, self.symmetry = (

@@ -30,6 +30,8 @@ class TransitivitySweep(Sweep):
     Routes, for a pair I–J: ``naive``, I and J as they are; ``direct``, I and π_{J→I}(J); ``through K`` for every third
     mode K, π_{I→K}(I) and π_{J→K}(J); ``universe``, both in the cycle-consistent universe of all modes. ``cycle_error``
     is the share of units that the route brings elsewhere than the direct alignment. A route that a pair has not is NaN.
+    A permutation changes nothing that a network computes, so the ends of all routes of a pair are those of the naive
+    one, unless they are repaired.
 
     Attributes:
         a, b: not read; every pair of ``members`` is measured.
@@ -58,8 +60,10 @@ class TransitivitySweep(Sweep):
             )
         pairs = self._pairs(modes)
         routes = ["naive", "direct", *(f"through {k}" for k in members), "universe"]
-        many = len(pairs) * (len(members) + 1) * len(self.strengths)
-        run.total = self.points * many * len(self.splits)
+        last = self.points - 1
+        shared = [0, last] if self.repair == "none" else []
+        of_pair = self.points + len(members) * (self.points - len(shared))
+        run.total = of_pair * len(pairs) * len(self.strengths) * len(self.splits)
         errors = np.full((len(self.strengths), len(pairs), len(routes)), np.nan)
         shape = (len(self.strengths), len(self.splits), len(pairs), len(routes), self.points)
         values = {q: np.full(shape, np.nan) for q in QUANTITIES}
@@ -78,9 +82,14 @@ class TransitivitySweep(Sweep):
                             lines[at], errors[at] = _Routes(run, strength).line(i, j, route)
             for stride, new in levels(self.points, _FIRST):
                 for (s, p, r), line in lines.items():
-                    measured = yield from run.evaluate(line, torch.as_tensor(t[new]))
+                    ends = shared if routes[r] != "naive" else []
                     for quantity in QUANTITIES:
-                        values[quantity][s, :, p, r, new] = measured[quantity].T
+                        values[quantity][s, :, p, r, ends] = values[quantity][s, :, p, 0, ends]
+                    at = np.setdiff1d(new, ends)
+                    if at.size:
+                        measured = yield from run.evaluate(line, torch.as_tensor(t[at]))
+                        for quantity in QUANTITIES:
+                            values[quantity][s, :, p, r, at] = measured[quantity].T
                 if together == ["universe"] and stride > 1:
                     continue
                 yield run.dataset(
