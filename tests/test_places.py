@@ -88,6 +88,7 @@ def test_the_weights_are_those_of_the_present_point_or_none(tmp_path):
     assert "the point is still being computed for these choices" in said(explorer.alert)
     explorer.state.inspected = (0.5, 0.5)
     assert explorer.selected_params is not None
+    assert not explorer.alert.visible, "what was refused is no matter any more"
 
 
 def test_what_a_mouse_does_is_typed_too(explorer):

@@ -46,24 +46,21 @@ class Keeping(NotebookViewer):
         looks: dict[str, Any] = {"variant": "text", "size": "small", "margin": (4, 0)}
         self.undo = pmui.Button(label="Undo", on_click=lambda event: self.history.undo(), **looks)
         self.redo = pmui.Button(label="Redo", on_click=lambda event: self.history.redo(), **looks)
-        self.data = pmui.FileDownload(
-            label="Data", filename="modecomb.zip", callback=download(state, self._data), auto=True, size="small",
-            margin=(4, 0),
-            description="Data of this page: NetCDF, CSV tables, recipes, and the code that computes them again.",
-        )  # fmt: skip
-        self.report = pmui.FileDownload(
-            label="Report", filename="modecomb.html", callback=download(state, self._report), auto=True, size="small",
-            margin=(4, 0),
-            description="Report of this page and of all that is complete for these choices on other pages: one HTML "
-            "file that opens without a network; a few seconds.",
-        )  # fmt: skip
-        for button in (self.data, self.report):  # as an argument it would be taken for two and warned of
-            button.variant = "text"
+        self.data = self._download("Data", "modecomb.zip", self._data)
+        self.report = self._download("Report", "modecomb.html", self._report)
         self._layout = pn.Row(self.undo, self.redo, self.data, self.report)
         self.history.param.watch(self._show_history, ["can_undo", "can_redo"])
         results.param.watch(at_home(self._show_data), ["datasets", "topics"])
         self._show_history()
         self._show_data()
+
+    def _download(self, label: str, filename: str, prepare: Callable[[], Callable[[], bytes]]) -> pmui.FileDownload:
+        button = pmui.FileDownload(
+            label=label, filename=filename, callback=download(self._state, prepare), auto=True, size="small",
+            margin=(4, 0),
+        )  # fmt: skip
+        button.variant = "text"  # as an argument it would be taken for two and warned of
+        return button
 
     def _show_history(self, *events: param.parameterized.Event):
         self.undo.disabled, self.redo.disabled = not self.history.can_undo, not self.history.can_redo

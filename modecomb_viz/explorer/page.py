@@ -50,12 +50,19 @@ _VIEWS: dict[str, type[View]] = {
 
 
 #: Nothing fades or glides: every frame of that lays the page out anew, and was most of what a move cost the browser.
-_AT_ONCE = {
+#: What explains a button is wide enough to be read, and lies over nothing that could be clicked.
+_THEME = {
+    "components": {
+        "MuiTooltip": {
+            "defaultProps": {"disableInteractive": True},
+            "styleOverrides": {"tooltip": {"minWidth": "220px"}},
+        }
+    },
     "transitions": {
         "duration": dict.fromkeys(
             ("shortest", "shorter", "short", "standard", "complex", "enteringScreen", "leavingScreen"), 0
         )
-    }
+    },
 }
 
 
@@ -153,7 +160,7 @@ class Explorer(NotebookViewer):
         self._faults: list[str] = []
         self.results.param.watch(at_home(self._show_errors), ["error"])
         self.state.param.watch(self._show_errors, ["refusal"])
-        self.state.param.watch(self._forgive, list(self.state.choices))
+        self.state.param.watch(self._forgive, [name for name in self.state.choices if name != "modes_name"])
         self.state.param.watch(self._show_warning, ["modes_name", "repair"])
         self._show_errors()
         self._show_warning()
@@ -221,9 +228,9 @@ class Explorer(NotebookViewer):
         self._show_errors()
 
     def _forgive(self, *events: param.parameterized.Event):
-        """What was wrong in a text that was given is no matter once other choices are made."""
-        if self._faults:
-            self._faults = []
+        """What was refused is no matter once other choices are made."""
+        if self._faults or self.state.refusal:
+            self._faults, self.state.refusal = [], ""
             self._show_errors()
 
     def _show_errors(self, *events: param.parameterized.Event):
@@ -245,7 +252,7 @@ class Explorer(NotebookViewer):
             sidebar_width=300,
             theme_toggle=True,
             busy_indicator=None,
-            theme_config=_AT_ONCE,
+            theme_config=_THEME,
             sidebar_resizable=False,
         )
         # Unlinked from whether the server is busy: every event of any session would walk the models of all of them.

@@ -220,7 +220,7 @@ class ExplorerState(param.Parameterized):
 
     fits = param.Integer(0, doc="How often the colours of the map were asked to fit what it shows.")
     shown = param.List(default=[], doc="Pictures that are displayed by themselves, whatever the page.")
-    refusal = param.String("", doc="Why the modes that were chosen last cannot be shown; empty when they can.")
+    refusal = param.String("", doc="Why what was asked for last is not done, in words; empty when it is.")
 
     def __init__(self, modes: ModeSet | str = "digits-mlp", **choices: Any):
         if isinstance(modes, str) and modes not in catalogue():

@@ -1,4 +1,4 @@
-"""Measure the explorer in headless Chromium: ``python tests/benchmarks/explorer_latency.py [moves] [--only PART …]``.
+"""Measure the explorer in headless Chromium: ``explorer_latency.py [moves] [--only PART …] [--on PAGE …]``.
 
 Parts: ``open``, the time from opening the page to the first coarse and the first complete loss map, for every embedded
 mode set and for eight pages that open at once; on every page of the default set ``pages``, the time from a move of the
@@ -152,11 +152,11 @@ def watched(browser: Browser, url: str, count: int = 1) -> Iterator[list[Page]]:
         yield pages
 
 
-def turned(browser: Browser, url: str, count: int = 1) -> Iterator[tuple[str, list[Page]]]:
+def turned(browser: Browser, url: str, names: list[str], count: int = 1) -> Iterator[tuple[str, list[Page]]]:
     """The same, at one page of the explorer after the other."""
-    with opened(browser, *[url] * count) as (pages, _):
-        for name in _MOVED:
-            for page in pages if name != _MOVED[0] else []:
+    with opened(browser, *[f"{url}?page={names[0]}"] * count) as (pages, _):
+        for name in names:
+            for page in pages if name != names[0] else []:
                 page.get_by_role("tab", name=name).click()
             for page in pages:
                 page.wait_for_function(_TURNED, timeout=120_000, polling=200)
@@ -217,7 +217,7 @@ async def closed(sessions: list[HeldSession]):
         session.close()
 
 
-def measure_open(browser: Browser, server: Server, moves: int) -> dict[str, Any]:
+def measure_open(browser: Browser, server: Server, moves: int, names: list[str]) -> dict[str, Any]:
     maps = {}
     default = "digits-mlp"
     singly = [(name, 1) for name in sorted(catalogue(), key=default.__ne__)]
@@ -228,18 +228,18 @@ def measure_open(browser: Browser, server: Server, moves: int) -> dict[str, Any]
     return maps
 
 
-def measure_moves(browser: Browser, server: Server, moves: int, count: int = 1) -> dict[str, Any]:
+def measure_moves(browser: Browser, server: Server, moves: int, names: list[str], count: int = 1) -> dict[str, Any]:
     return {
         name: milliseconds([one for _ in range(moves) for one in moved(pages, "ArrowRight")])
-        for name, pages in turned(browser, server.url, count)
+        for name, pages in turned(browser, server.url, names, count)
     }
 
 
-def measure_drag(browser: Browser, server: Server, moves: int) -> dict[str, Any]:
+def measure_drag(browser: Browser, server: Server, moves: int, names: list[str]) -> dict[str, Any]:
     return {
         f"{name}, {count} at once": dragged(pages)
         for count in (1, _SESSIONS)
-        for name, pages in turned(browser, server.url, count)
+        for name, pages in turned(browser, server.url, names, count)
     }
 
 
@@ -250,7 +250,7 @@ def dragged(pages: list[Page]) -> dict[str, Any]:
     return max((page.evaluate("() => window.frames_lost") for page in pages), key=lambda one: one["longest_gap_ms"])
 
 
-def measure_held(browser: Browser, server: Server, moves: int) -> dict[str, Any]:
+def measure_held(browser: Browser, server: Server, moves: int, names: list[str]) -> dict[str, Any]:
     answers, real, used = [], [], 0.0
     loop = asyncio.new_event_loop()
     with watched(browser, server.url) as pages, ThreadPoolExecutor(1) as thread:  # beside the browser's own loop
@@ -275,7 +275,7 @@ def measure_held(browser: Browser, server: Server, moves: int) -> dict[str, Any]
     }
 
 
-PARTS: dict[str, Callable[[Browser, Server, int], Any]] = {
+PARTS: dict[str, Callable[[Browser, Server, int, list[str]], Any]] = {
     "open": measure_open,
     "pages": measure_moves,
     "together": partial(measure_moves, count=_SESSIONS),
@@ -284,16 +284,15 @@ PARTS: dict[str, Callable[[Browser, Server, int], Any]] = {
 }
 
 
-def measure(parts: list[str], moves: int):
+def measure(parts: list[str], moves: int, names: list[str]):
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
         server = start_server(Path(folder) / "log")
         try:
             browser = playwright.chromium.launch(executable_path=find_chromium(), args=["--no-sandbox", *FLAGS])
             for part in parts:
                 load = os.getloadavg()[0]
-                print(
-                    json.dumps({part: PARTS[part](browser, server, moves), "load_before": load}, indent=2), flush=True
-                )
+                found = PARTS[part](browser, server, moves, names)
+                print(json.dumps({part: found, "load_before": load}, indent=2), flush=True)
             browser.close()
         finally:
             server.process.terminate()
@@ -304,5 +303,8 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("moves", type=int, nargs="?", default=20)
     parser.add_argument("--only", nargs="+", choices=list(PARTS), default=list(PARTS))
+    parser.add_argument(
+        "--on", nargs="+", choices=_MOVED, default=list(_MOVED), help="pages of pages, together and drag"
+    )
     given = parser.parse_args()
-    measure(given.only, given.moves)
+    measure(given.only, given.moves, given.on)
