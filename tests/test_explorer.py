@@ -200,6 +200,17 @@ def test_what_is_shown_is_saved_with_all_that_makes_it_again(explorer):
     xr.testing.assert_equal(made["plane"], explorer.results.datasets["plane"])
 
 
+def test_a_report_has_what_is_complete_for_the_same_choices_on_other_pages(explorer):
+    explorer.state.page = "Distribution"
+    explorer.state.page = "Modes"
+    explorer.state.page = "Slice"
+    assert {"plane", "naive", "aligned", "samples", "laws", "matched"} == explorer.results.complete.keys()
+    page = asyncio.run(explorer.keeping.report.callback()).read().decode()
+    assert all(heading in page for heading in ("Loss map", "Distribution over draws"))
+    explorer.state.strength = 0.4
+    assert "samples" not in explorer.results.complete, "that was another strength"
+
+
 def test_nothing_is_saved_before_there_is_something():
     explorer = mc.Explorer("digits-mlp", executor=InlineExecutor(), b="A")
     assert explorer.keeping.data.disabled

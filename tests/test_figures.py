@@ -66,7 +66,7 @@ def test_refinement_moves_neither_axes_nor_colours():
         ranges = (figure.figure.x_range.start, figure.figure.x_range.end, figure._linear.low, figure._linear.high)
         seen.append(ranges)
     assert len(set(seen)) == 1
-    figure.update(at(synthetic.plane(17), 1.0).assign_attrs(recipe='{"other": 1}'))
+    figure.update(synthetic.retold(at(synthetic.plane(17), 1.0), strength=1.0))
     assert (figure._linear.low, figure._linear.high) != seen[0][2:]
 
 
@@ -141,7 +141,7 @@ def test_what_colours_cannot_say_is_said(shown):
     plane = at(synthetic.plane())
     plane.loss[0, 0, 0] = np.nan
     plane.loss[0, 1, 1] = 50.0
-    shown.update(plane.assign_attrs(recipe="{}"))
+    shown.update(synthetic.retold(plane, seed=1))
     assert "grey: NaN" in shown.figure.title.text
     assert "last colour: ≥" in shown.figure.title.text
     assert shown._linear.nan_color == "#bdbdbd"

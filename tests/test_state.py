@@ -240,6 +240,19 @@ def test_undo_and_redo(state):
     assert not history.can_redo, "a new choice ends what was undone"
 
 
+def test_what_was_before_the_beginning_is_no_step(state):
+    history, now = moves(state)
+    state.choose({"strength": "0.3", "plane": "random"})
+    history.begin()
+    assert (history.can_undo, history.can_redo) == (False, False)
+    history.undo()
+    assert (state.strength, state.plane) == (0.3, "random")
+    now[0] = 5
+    state.strength = 0.6
+    history.undo()
+    assert (state.strength, history.can_undo, history.can_redo) == (0.3, False, True)
+
+
 def test_moves_of_one_slider_are_one_step(state):
     history, now = moves(state)
     for i in range(10):

@@ -32,7 +32,6 @@ class _PlaneView(View):
     beside: ClassVar[str]
     width, height = 400, TALL
     options = ("quantity", "split", "log_scale", "keep_colors", "fits", "contours")
-    _fits = 0
 
     def _make_figure(self) -> MapFigure:
         return MapFigure(height=300)
@@ -51,11 +50,10 @@ class _PlaneView(View):
             split=self.state.split,
             log_scale=self.state.log_scale,
             keep_colors=self.state.keep_colors,
-            fit_colors=self.state.fits != self._fits,
+            fits=self.state.fits,
             contours=self.state.contours,
             beside=[other for topic, other in datasets.items() if topic != self.topic],
         )
-        self._fits = self.state.fits
 
     def _numbers(self, datasets: Mapping[str, xr.Dataset]) -> str:
         dataset, quantity, split = datasets[self.topic], self.state.quantity, self.state.split

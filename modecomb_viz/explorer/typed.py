@@ -1,5 +1,7 @@
 """What a mouse does on the map, by the keyboard: a point, a cut, a part of the plane, as numbers."""
 
+from functools import partial
+
 import panel as pn
 import panel_material_ui as pmui
 import param
@@ -40,13 +42,12 @@ class Typed:
             self.fields[name] = field = pmui.TextInput(
                 label=label, placeholder=wanted, description=self._state.param[name].doc, size="small", width=280
             )
-            field.param.watch(self._choose, ["value"])
+            field.param.watch(partial(self._choose, name), ["value"])
         self._follow()
         arrange(self._row, list(self.fields.values()))
 
-    def _choose(self, event: param.parameterized.Event):
+    def _choose(self, name: str, event: param.parameterized.Event):
         """Take a field's numbers; what is none is said, and stays to be mended."""
-        (name,) = (name for name, field in self.fields.items() if field is event.obj)
         if event.new != self._text(name):
             self._state.refusal = " ".join(self._state.choose({name: event.new.replace(" ", "")}))
 

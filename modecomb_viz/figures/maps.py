@@ -185,7 +185,7 @@ class MapFigure(Figure):
         split: str = "test",
         log_scale: bool = False,
         keep_colors: bool = False,
-        fit_colors: bool = False,
+        fits: int = 0,
         contours: bool = False,
         beside: Sequence[xr.Dataset] = (),
     ):
@@ -193,7 +193,7 @@ class MapFigure(Figure):
 
         Args:
             keep_colors: whether the range stays as it is.
-            fit_colors: whether it is chosen anew all the same.
+            fits: how often it was asked to fit what is shown; once more chooses it anew all the same.
             beside: planes that are compared with this one: the colours cover them all.
         """
         check_shown(dataset, quantity, split)
@@ -202,11 +202,12 @@ class MapFigure(Figure):
         lows, highs = zip(*(color_range(one[quantity].sel(split=split).values) for one in together), strict=True)
         low, high = min(lows), max(highs)
         made = recipe(dataset)
-        subject = made.get("modes"), made.get("plane"), quantity, split, len(together)
-        stays = keep_colors and not fit_colors and subject == self._subject and request != self._fitted
+        subject = made["modes"], made["plane"], quantity, split, len(together), fits
+        same = subject == self._subject
+        stays = keep_colors and same and request != self._fitted
         if stays:
             low, high = self._chosen
-        elif request == self._request and not fit_colors and any(f"{quantity}_error" in one for one in together):
+        elif same and request == self._request and any(f"{quantity}_error" in one for one in together):
             low, high = min(low, self._chosen[0]), max(high, self._chosen[1])
         if not stays:
             self._fitted = request

@@ -276,10 +276,8 @@ class ExplorerState(param.Parameterized):
         """Lines of Python that show this view in a notebook."""
         defaults = self.defaults
         differing = {name: value for name, value in self.choices.items() if as_text(value) != defaults[name]}
-        modes = differing.pop("modes_name", self.first_modes)
-        called = _CALLS.get(
-            self._open(modes), f"modes,  # the ModeSet '{modes}'" if modes in self._own else f"{modes!r},"
-        )
+        modes = self._open(differing.pop("modes_name", self.first_modes))
+        called = _CALLS.get(modes, f"modes,  # the ModeSet '{modes.name}'")
         lines = [called, *(f"{name}={value!r}," for name, value in differing.items())]
         return "import modecomb_viz as mc\n\nexplorer = mc.Explorer(\n    " + "\n    ".join(lines) + "\n)\nexplorer"
 

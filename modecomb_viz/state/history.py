@@ -31,8 +31,9 @@ class History(param.Parameterized):
     def __init__(self, state: ExplorerState, clock: Callable[[], float] = time.monotonic):
         super().__init__()
         self._state, self._clock = state, clock
-        self._steps: list[Mapping[str, Any]] = [state.choices]
-        self._at, self._moved, self._when, self._going = 0, "", 0.0, False
+        self._steps: list[Mapping[str, Any]] = []
+        self._when, self._going = 0.0, False
+        self.begin()
         state.param.watch(self._note, list(state.choices), precedence=200)
 
     def begin(self):

@@ -4,7 +4,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from json import dumps, loads
+from json import dumps
 from threading import Lock, RLock
 from typing import Any
 
@@ -13,6 +13,7 @@ import xarray as xr
 
 from modecomb_viz.checkpoints import ModeSet
 from modecomb_viz.executor import Job, Progress, Queue
+from modecomb_viz.results import recipe
 from modecomb_viz.state.choices import TOPICS, ExplorerState
 from modecomb_viz.sweep import Sweep
 
@@ -60,8 +61,8 @@ def _at_once(call: Callable[[], None]):
     call()
 
 
-def _key(recipe: Mapping[str, Any]) -> str:
-    return dumps(recipe, sort_keys=True)
+def _key(made_by: Mapping[str, Any]) -> str:
+    return dumps(made_by, sort_keys=True)
 
 
 class Results(param.Parameterized):
@@ -100,7 +101,7 @@ class Results(param.Parameterized):
     def current(self, topic: str) -> xr.Dataset | None:
         """The newest Dataset of a topic, unless it is one of earlier choices."""
         dataset = self.datasets.get(topic)
-        if dataset is None or self._wanted.get(topic) != _key(loads(dataset.attrs["recipe"])):
+        if dataset is None or self._wanted.get(topic) != _key(recipe(dataset)):
             return None
         return dataset
 

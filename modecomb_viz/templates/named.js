@@ -5,7 +5,7 @@ const STEP = ".MuiInputAdornment-root > button:not([aria-label])"
 const HELP = "span[aria-label]:empty:not([role])"
 const HANDLE = ".noUi-handle:not([aria-label])"
 const PROGRESS = "[role=progressbar]:not([aria-label])"
-const FOLD = ".MuiCardHeader-action > button[aria-expanded]"
+const FOLD = ".MuiCardHeader-action > button[aria-label='show more']"
 const SPACE = ".MuiToolbar-root > h5:not([aria-hidden])"
 
 const set = (root, selector, attributes) => {
@@ -26,8 +26,8 @@ const named = (root) => {
   set(root, HANDLE, () => ({"aria-label": root.querySelector(".bk-slider-title")?.textContent.split(":")[0] || "Slider"}))
   set(root, PROGRESS, () => ({"aria-label": "Progress"}))
   set(root, FOLD, (button) => {
-    const title = button.closest(".MuiCardHeader-root").querySelector(".MuiCardHeader-content").textContent.trim()
-    return title === button.getAttribute("aria-label") ? {} : {"aria-label": title}
+    const head = button.closest(".MuiCardHeader-root").querySelector(".MuiCardHeader-content")
+    return {"aria-label": head.textContent.trim()}
   })
   set(root, SPACE, () => ({"aria-hidden": "true"}))
 }

@@ -112,6 +112,7 @@ def test_the_url_follows_and_gives_the_same_view_again(explorer_server, page, de
     page.reload()
     deep.wait_until_complete(2)
     assert "Which layers matter" in " ".join(deep.texts("div"))
+    assert page.get_by_role("button", name="Undo").is_disabled(), "what the address says is no step of the user"
     page.get_by_role("tab", name="Slice").click()
     deep.wait_until_complete(2)
     page.wait_for_function("!location.search.includes('Layers') && location.search.includes('0.04')")
