@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import re
 from html import unescape
 from pathlib import Path
 
@@ -73,19 +74,21 @@ def temporary(tmp_path, monkeypatch):
 def test_two_networks_are_opened_chosen_and_computed(visit):
     visit.send("A", content("A"), "first <b>run.safetensors")
     visit.send("B", content("B"))
-    assert "uploaded-1 is open: A is first <b>run.safetensors, B is run.safetensors" in visit.open()
+    told = visit.open()
+    name = visit.state.modes_name
+    assert re.fullmatch("uploaded-[0-9a-f]{8}", name)
+    assert f"{name} is open: A is first <b>run.safetensors, B is run.safetensors" in told
     assert "<b>" not in said(visit.own.alert)
-    assert visit.state.modes_name == "uploaded-1"
     assert visit.state.modes.hashes == {k: v for k, v in mc.open_modes("digits-mlp").hashes.items() if k != "C"}
-    assert "uploaded-1" in visit.explorer.modes.about.object
+    assert name in visit.explorer.modes.about.object
     assert "objective" in visit.explorer.modes.status.object
     visit.state.page = "Slice"
-    assert mc.recipe(visit.explorer.results.datasets["plane"])["modes"] == "uploaded-1"
+    assert mc.recipe(visit.explorer.results.datasets["plane"])["modes"] == name
     assert not any(button.file.begun for button in visit.own.files.values()), "what was sent is not kept"
     visit.explorer.keeping.undo.clicks += 1
     visit.explorer.keeping.undo.clicks += 1
     assert visit.state.modes_name == "digits-mlp"
-    assert "uploaded-1" in visit.explorer.controls.widgets["modes_name"].options
+    assert name in visit.explorer.controls.widgets["modes_name"].options
 
 
 def test_three_networks_in_the_formats_of_torch(visit, tmp_path):
@@ -97,19 +100,34 @@ def test_three_networks_in_the_formats_of_torch(visit, tmp_path):
     assert visit.state.c == "C"
 
 
-def test_another_set_gets_another_name_and_a_url_says_what_it_was(visit):
-    for second in ("B", "C"):
+def test_a_name_is_that_of_what_was_sent(visit):
+    names = []
+    for second in ("B", "C", "B"):
         visit.send("A", content("A"))
         visit.send("B", content(second))
-        visit.open()
-    assert visit.state.modes_name == "uploaded-2"
+        assert "is open" in visit.open()
+        names.append(visit.state.modes_name)
+    assert names[0] == names[2] != names[1]
+    assert visit.state.param.modes_name.objects[:2] == names[:2]
     state = ExplorerState("digits-mlp")
     (fault,) = state.choose(visit.state.query)
-    assert "'uploaded-2' were networks that a browser sent" in fault
+    assert f"'{names[2]}' were networks that a browser sent" in fault
     assert "It stays at digits-mlp" in fault
     assert state.page == "Modes"
-    with explains("there are modes called 'uploaded-2' already", "digits-mlp"):
+    with explains(f"there are modes called '{names[2]}' already", "digits-mlp"):
         visit.state.offer(visit.state.modes)
+
+
+def test_an_address_opens_networks_that_are_sent_again(visit):
+    for page in (visit, again := Page()):
+        for mode in "AB":
+            page.send(mode, content(mode))
+        page.open()
+    visit.state.param.update(strength=0.3, page="Layers")
+    address = visit.state.query
+    assert again.state.choose(address) == []
+    assert again.state.query == address
+    assert "uploaded-" in address["modes_name"]
 
 
 class Evil:
@@ -188,7 +206,7 @@ def test_an_architecture_that_does_not_fit_is_said(visit, architecture, options,
     visit.send("B", content("B"))
     fields = {"architecture": architecture, "options": options}
     with explains(*words):
-        open_uploaded("uploaded-1", {mode: visit.own.files[mode].file for mode in "AB"}, **fields)
+        open_uploaded({mode: visit.own.files[mode].file for mode in "AB"}, **fields)
 
 
 def test_one_file_is_not_enough(visit):
@@ -228,9 +246,9 @@ def test_data_that_are_missing_and_data_files(visit, tmp_path, monkeypatch):
     files = {mode: arrived(content(mode)) for mode in "AB"}
     fields = {"architecture": "mlp", "options": OPTIONS}
     with explains("'MNIST' is not embedded", "Set MODECOMB_DATA"):
-        open_uploaded("uploaded-1", files, data="mnist", **fields)
+        open_uploaded(files, data="mnist", **fields)
     with explains("data must be one of digits, mnist", "'/etc/passwd'"):
-        open_uploaded("uploaded-1", files, data="/etc/passwd", **fields)
+        open_uploaded(files, data="/etc/passwd", **fields)
     digits = mc.open_modes("digits-mlp")
     splits = {"train": digits.train, "test": digits.test}
     arrays = {f"{axis}_{name}": getattr(split, axis).numpy() for name, split in splits.items() for axis in "xy"}
@@ -238,8 +256,8 @@ def test_data_that_are_missing_and_data_files(visit, tmp_path, monkeypatch):
     monkeypatch.setenv("MODECOMB_DATA", str(tmp_path))
     assert offered_data()[-1] == "mine.npz"
     with explains("mean must be one number", "'half'"):
-        open_uploaded("uploaded-1", files, data="mine.npz", mean="half", std="1", **fields)
-    same = open_uploaded("uploaded-1", files, data="mine.npz", mean="0", std="1", **fields)
+        open_uploaded(files, data="mine.npz", mean="half", std="1", **fields)
+    same = open_uploaded(files, data="mine.npz", mean="0", std="1", **fields)
     assert same.hashes["test"] == digits.hashes["test"]
     assert Page().own.mean.visible is False
     (own := Page().own).data.value = "mine.npz"

@@ -16,7 +16,7 @@ from modecomb_viz.checkpoints import SUFFIXES, ModeSet
 from modecomb_viz.data import DATASETS
 from modecomb_viz.explorer.notebook import arrange, home
 from modecomb_viz.explorer.notices import say
-from modecomb_viz.state import UPLOADED, ExplorerState
+from modecomb_viz.state import ExplorerState
 from modecomb_viz.state.uploads import LARGEST, Arriving, offered_data, offered_options, open_uploaded
 
 __all__ = ["FileUpload", "OwnNetworks"]
@@ -123,15 +123,15 @@ class OwnNetworks(pn.viewable.Viewer):
         self.alert.visible = False
         files = {mode: button.file for mode, button in self.files.items() if button.file.begun}
         fields = {name: getattr(self, name).value for name in ("architecture", "options", "data", "mean", "std")}
-        work = partial(self._work, self._free_name(), files, fields)
+        work = partial(self._work, files, fields)
         if self._add:
             Thread(target=work, name="modecomb-upload", daemon=True).start()
         else:
             work()
 
-    def _work(self, name: str, files: Mapping[str, Arriving], fields: Mapping[str, str]):
+    def _work(self, files: Mapping[str, Arriving], fields: Mapping[str, str]):
         try:
-            modes = open_uploaded(name, files, **fields)
+            modes = open_uploaded(files, **fields)
         except ValueError as error:
             self._publish(partial(self._end, str(error)))
         except Exception as error:  # whatever a file makes a library raise, the page says it; the log has the rest
@@ -144,14 +144,13 @@ class OwnNetworks(pn.viewable.Viewer):
         """The page is changed, and its document touched, in its own thread alone."""
         self._add(call) if self._add else call()
 
-    def _free_name(self) -> str:
-        taken = self.state.param.modes_name.objects
-        return next(name for i in range(1, len(taken) + 2) if (name := f"{UPLOADED}{i}") not in taken)
-
     def _offer(self, modes: ModeSet, names: Mapping[str, str]):
         self._end("")
         self._empty_files()
-        self.state.offer(modes)
+        if modes.name in self.state.param.modes_name.objects:
+            self.state.modes_name = modes.name
+        else:
+            self.state.offer(modes)
         text = f"{modes.name} is open: {', '.join(f'{mode} is {name}' for mode, name in names.items())}."
         say(self.alert, text, severity="success")
 
@@ -164,7 +163,8 @@ class OwnNetworks(pn.viewable.Viewer):
         said = (
             f"Two or three checkpoints ({', '.join(SUFFIXES)}) of one architecture, up to {LARGEST >> 20} MiB each. "
             "They are read as tensors alone, checked, opened for this page only, and kept nowhere: when it is closed "
-            "or loaded again they are gone. docs/your-own-networks.md says how a folder or code of yours is opened."
+            "or loaded again they are gone. Sent again they have the same name, and what was kept of them opens again. "
+            "docs/your-own-networks.md says how a folder or code of yours is opened."
         )
         words = pn.pane.HTML(escape(said), styles={"font-size": "12px"}, margin=(4, 10), sizing_mode="stretch_width")
         fields = pn.Row(self.architecture, self.options, self.data, sizing_mode="stretch_width")

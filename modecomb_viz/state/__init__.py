@@ -11,7 +11,6 @@ from modecomb_viz.state.choices import (
     PAGES,
     RESOLUTIONS,
     TOPICS,
-    UPLOADED,
     ExplorerState,
     open_shared,
 )
@@ -27,7 +26,6 @@ __all__ = [
     "PAGES",
     "RESOLUTIONS",
     "TOPICS",
-    "UPLOADED",
     "ExplorerState",
     "History",
     "Results",

@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Iterable, Mapping
+from hashlib import sha256
 from inspect import signature
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -13,6 +14,7 @@ import torch
 from modecomb_viz.architectures import ARCHITECTURES, build_from, params_of
 from modecomb_viz.checkpoints import SUFFIXES, ModeSet, described, open_modes
 from modecomb_viz.data import DATASETS
+from modecomb_viz.state.choices import UPLOADED
 from modecomb_viz.untrusted import is_file
 
 __all__ = ["LARGEST", "Arriving", "offered_data", "offered_options", "open_uploaded"]
@@ -22,6 +24,9 @@ LARGEST = 2**28
 
 #: Characters of options, and the largest number in them.
 _LONGEST, _HIGHEST = 300, 2**14
+
+#: Hexadecimal digits of the digest in a name: one of 2³² others has the same.
+_DIGITS = 8
 
 #: Characters of a file's name that are shown.
 _SHOWN = 80
@@ -101,6 +106,14 @@ class Arriving:
         with path.open("xb") as file:
             file.writelines(self._pieces)
 
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the bytes that are there, in hexadecimal."""
+        digest = sha256()
+        for piece in self._pieces:
+            digest.update(piece)
+        return digest.hexdigest()
+
 
 def offered_data() -> list[str]:
     """What networks from a browser can be evaluated on: data sets by name, and data files in ``MODECOMB_DATA``."""
@@ -116,7 +129,6 @@ def offered_options(architecture: str) -> str:
 
 
 def open_uploaded(
-    name: str,
     files: Mapping[str, Arriving],
     *,
     architecture: str,
@@ -128,10 +140,10 @@ def open_uploaded(
     """The mode set of files from a browser, which are kept nowhere.
 
     They are written under fixed names into a folder that only this process can read, opened by
-    :func:`~modecomb_viz.checkpoints.open_modes` as tensors alone, and removed.
+    :func:`~modecomb_viz.checkpoints.open_modes` as tensors alone, and removed. The name of the set is a digest of the
+    files and of what they are opened with, so the same, sent again, have the same name.
 
     Args:
-        name: of the mode set.
         files: the checkpoint of every mode.
         architecture: a name of :data:`~modecomb_viz.architectures.ARCHITECTURES`.
         options: its options, ``NAME=VALUE`` a line, values as in TOML.
@@ -146,6 +158,7 @@ def open_uploaded(
         file.check(mode)
     table = _table(architecture, options, data, mean, std)
     _check_size(table["architecture"])
+    name = _name(files, table)
     with TemporaryDirectory(prefix="modecomb-") as private:
         folder = Path(private).resolve() / name
         folder.mkdir()
@@ -157,6 +170,12 @@ def open_uploaded(
             raise ValueError(str(error).replace(f"{folder}{os.sep}", "").replace(str(folder), "the upload")) from error
     _check_different(modes)
     return modes
+
+
+def _name(files: Mapping[str, Arriving], table: Mapping[str, Any]) -> str:
+    """Told from all that the set is made of."""
+    sent = {mode: file.digest for mode, file in files.items()}
+    return f"{UPLOADED}{sha256(json.dumps([sent, table], sort_keys=True).encode()).hexdigest()[:_DIGITS]}"
 
 
 def _table(architecture: str, options: str, data: str, mean: str, std: str) -> dict[str, Any]:
