@@ -299,7 +299,7 @@ def test_a_page_that_is_left_stays_hidden(explorer):
         explorer.state.page = page
     slice_page, layers_page = explorer._shown.objects
     assert (slice_page.visible, layers_page.visible) == (False, True)
-    assert explorer.layers.layout in layers_page.objects
+    assert [place.objects for place in layers_page] == [[explorer.views[name].layout] for name in PAGES["Layers"]]
 
 
 def test_a_document_is_touched_in_its_own_thread_alone(monkeypatch):

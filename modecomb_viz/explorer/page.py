@@ -78,6 +78,11 @@ class _Views(dict[str, View]):
         return made
 
 
+def _place(name: str) -> pn.Column:
+    """Where a view stands among others: as wide as it wants to be, or as there is room for."""
+    return pn.Column(sizing_mode="stretch_width", styles={"flex": f"1 1 {_VIEWS[name].width}px"}, visible=False)
+
+
 class _Publisher:
     """Brings calls from the executor's thread into a document, in order.
 
@@ -178,14 +183,18 @@ class Explorer(NotebookViewer):
         raise AttributeError(f"'Explorer' object has no attribute {name!r}")
 
     def _page(self, page: str) -> pn.FlexBox:
-        """A page with its pictures, without those that nothing asks for at present."""
-        topics = set(self.results.topics)
-        asked = [name for name in PAGES[page] if name not in ON_DEMAND or set(TOPICS[name]) <= topics]
-        layouts = [self.views[name].layout for name in asked]
+        """A page with a place for each of its pictures; where nothing is asked for at present it is hidden.
+
+        The places stay: a page whose children change is drawn anew, and takes the focus from who works in it.
+        """
         if page not in self._pages:
-            self._pages[page] = pn.FlexBox(*layouts, sizing_mode="stretch_width")
-        elif layouts != self._pages[page].objects:
-            arrange(self._pages[page], layouts)
+            self._pages[page] = pn.FlexBox(*map(_place, PAGES[page]), sizing_mode="stretch_width")
+        topics = set(self.results.topics)
+        for name, place in zip(PAGES[page], self._pages[page], strict=True):
+            asked = name not in ON_DEMAND or set(TOPICS[name]) <= topics
+            if asked and not place.objects:
+                arrange(place, [self.views[name].layout])
+            place.visible = asked
         return self._pages[page]
 
     def _fill(self, *events: param.parameterized.Event):

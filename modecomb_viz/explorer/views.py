@@ -118,7 +118,7 @@ class View(NotebookViewer):
             self._words,
             *self._body(),
             sizing_mode="stretch_width",
-            styles={"flex": f"1 1 {self.width}px"},
+            styles={"flex": "1 1 auto"},
             elevation=1,
             margin=6,
         )

@@ -85,6 +85,7 @@ def test_the_keyboard_does_what_a_mouse_does(explorer_server, page, deep, compla
     page.keyboard.press("Enter")
     deep.wait_until_complete(3)
     assert "The point (u, v) = (0.5, 0.25)" in " ".join(deep.texts("div"))
+    assert deep.read("deep(document, 'input:focus').map((e) => e.value)") == ["0.5, 0.25"], "still there"
     page.get_by_role("textbox", name="Cut").fill("0, 1, 1, 0")
     page.get_by_role("textbox", name="Cut").press("Enter")
     assert chosen(page, "cut") == [0, 1, 1, 0]
