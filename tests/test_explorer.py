@@ -14,6 +14,7 @@ from bokeh.document import Document
 from explained import explains
 from panel.io.state import set_curdoc
 from panel.util import edit_readonly
+from panel_material_ui.widgets.base import MaterialWidget
 
 import modecomb_viz as mc
 from modecomb_viz.executor import InlineExecutor, Progress
@@ -86,6 +87,23 @@ def test_every_choice_has_a_control_with_help(explorer):
     by_gestures = {"page", "region", "inspected", "cut", "mix", "kept"}
     assert set(explorer.controls.widgets) == set(explorer.state.choices) - by_gestures
     assert all(widget.description for widget in explorer.controls.widgets.values())
+
+
+def test_every_control_says_what_it_does(explorer):
+    for page in PAGES:
+        explorer.state.page = page
+    explorer.state.param.update(page="Slice", inspected=(0.5, 0.25), cut=(0, 0, 1, 1), against="alignment")
+    explorer.visited._note()
+    for card in (explorer.map.typed.card, explorer.visited.card):
+        card.collapsed = False
+    parts = [*explorer.sidebar, explorer.guide, explorer.guide.opener, explorer.main]
+    controls = [control for part in parts for control in pn.panel(part).select(MaterialWidget)]
+    labels = {control.label for control in controls}
+    assert labels >= {"Undo", "Report", "Forget", "Copy", "Show it", "Guide", "Fit colours", "Use as centre", "Point"}
+    assert labels >= {"Randomise", "Network A", "Architecture", "Stop", "Strength"}
+    assert [control for control in controls if not getattr(control, "explanation", control.description)] == []
+    shown = explorer.map.fit.get_root()
+    assert shown.html_attributes == {"title": "Span the colours over what the map shows now."}
 
 
 def test_every_view_says_what_it_shows_and_by_what_formula(explorer):

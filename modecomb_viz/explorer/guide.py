@@ -8,6 +8,7 @@ import panel as pn
 import panel_material_ui as pmui
 from panel.viewable import Viewable
 
+from modecomb_viz.explorer.explained import Button
 from modecomb_viz.explorer.memory import Memory
 from modecomb_viz.explorer.notebook import NotebookViewer, Words
 from modecomb_viz.state import ExplorerState
@@ -85,12 +86,18 @@ class Guide(NotebookViewer):
         self._state, self._controls, self._at, self._offered = state, controls, 0, False
         self.memory = Memory(self._recalled, key="modecomb-guide")
         self._words = Words("", sizing_mode="stretch_width", margin=(8, 12, 0, 12))
-        looks: dict[str, Any] = {"size": "small", "margin": (2, 4)}
-        self.back = pmui.Button(label="Back", variant="text", on_click=lambda event: self._go(self._at - 1), **looks)
-        self.show = pmui.Button(label="Show it", variant="outlined", on_click=self._show_step, **looks)
-        self.next = pmui.Button(label="Next", variant="text", on_click=lambda event: self._go(self._at + 1), **looks)
-        self.close = pmui.Button(label="Close the guide", variant="text", on_click=self._close, **looks)
-        self.opener = pmui.Button(label="Guide", variant="text", on_click=self._open, **looks)
+        looks: dict[str, Any] = {"margin": (2, 4)}
+        self.back = Button("Back", "The step before.", on_click=lambda event: self._go(self._at - 1), **looks)
+        self.show = Button(
+            "Show it", "Make the choices that this step speaks of; Undo takes them back.", variant="outlined",
+            on_click=self._show_step, **looks,
+        )  # fmt: skip
+        self.next = Button("Next", "The next step.", on_click=lambda event: self._go(self._at + 1), **looks)
+        self.close = Button(
+            "Close the guide", "It comes back with the button Guide, at the top of the page.",
+            on_click=self._close, **looks,
+        )  # fmt: skip
+        self.opener = Button("Guide", "A short walk through what the explorer shows.", on_click=self._open, **looks)
         buttons = pn.Row(self.back, self.show, self.next, self.close)
         self.card = pmui.Paper(self._words, buttons, visible=False, elevation=1, margin=6, sizing_mode="stretch_width")
         self._layout = pn.Column(self.card, self.memory, sizing_mode="stretch_width")

@@ -15,6 +15,7 @@ import xarray as xr
 from bokeh.document import Document
 from bokeh.models import ColumnDataSource
 
+from modecomb_viz.explorer.explained import Button, FileDownload
 from modecomb_viz.explorer.later import Later
 from modecomb_viz.explorer.notebook import NotebookViewer, Words, at_home
 from modecomb_viz.explorer.notices import download
@@ -27,6 +28,9 @@ __all__ = ["Address", "Cell", "Keeping"]
 
 #: Seconds of quiet before the URL follows the state.
 _QUIET = 0.4
+
+#: Of the buttons.
+_LOOKS: dict[str, Any] = {"margin": (4, 0)}
 
 #: Topics that a report shows only of the page that is open: other pages have more of them.
 _SMALL = ("matched",)
@@ -43,24 +47,30 @@ class Keeping(NotebookViewer):
     def __init__(self, state: ExplorerState, results: Results):
         super().__init__()
         self._state, self._results, self.history = state, results, History(state)
-        looks: dict[str, Any] = {"variant": "text", "size": "small", "margin": (4, 0)}
-        self.undo = pmui.Button(label="Undo", on_click=lambda event: self.history.undo(), **looks)
-        self.redo = pmui.Button(label="Redo", on_click=lambda event: self.history.redo(), **looks)
-        self.data = self._download("Data", "modecomb.zip", self._data)
-        self.report = self._download("Report", "modecomb.html", self._report)
+        self.undo = Button("Undo", "Take the last choice back.", on_click=lambda event: self.history.undo(), **_LOOKS)
+        self.redo = Button(
+            "Redo", "Make the choice again that was taken back.", on_click=lambda event: self.history.redo(), **_LOOKS
+        )
+        self.data = FileDownload(
+            "Data",
+            "The numbers of this page as NetCDF and CSV, with their recipes and the code that gives them again, in one "
+            "ZIP file.",
+            filename="modecomb.zip",
+            callback=download(state, self._data),
+            **_LOOKS,
+        )
+        self.report = FileDownload(
+            "Report",
+            "One HTML file that needs no network: this page, and what else is complete for the same choices.",
+            filename="modecomb.html",
+            callback=download(state, self._report),
+            **_LOOKS,
+        )
         self._layout = pn.Row(self.undo, self.redo, self.data, self.report)
         self.history.param.watch(self._show_history, ["can_undo", "can_redo"])
         results.param.watch(at_home(self._show_data), ["datasets", "topics"])
         self._show_history()
         self._show_data()
-
-    def _download(self, label: str, filename: str, prepare: Callable[[], Callable[[], bytes]]) -> pmui.FileDownload:
-        button = pmui.FileDownload(
-            label=label, filename=filename, callback=download(self._state, prepare), auto=True, size="small",
-            margin=(4, 0),
-        )  # fmt: skip
-        button.variant = "text"  # as an argument it would be taken for two and warned of
-        return button
 
     def _show_history(self, *events: param.parameterized.Event):
         self.undo.disabled, self.redo.disabled = not self.history.can_undo, not self.history.can_redo
@@ -101,7 +111,7 @@ class Cell(NotebookViewer):
         self._state = state
         self._code = Words("", sizing_mode="stretch_width", styles={"overflow-x": "auto", "font-size": "12px"})
         self._text = ColumnDataSource({"code": [""]})
-        copy = pmui.Button(label="Copy", variant="text", size="small", margin=0)
+        copy = Button("Copy", "Copy the cell, to paste it into a notebook.")
         copy.js_on_click(args={"text": self._text}, code="navigator.clipboard.writeText(text.data.code[0])")
         self._layout = folded("Cell for a notebook", pn.Column(self._code, copy))
         self._later = Later(self._write, _QUIET, document)

@@ -6,10 +6,10 @@ from urllib.parse import parse_qsl
 
 import numpy as np
 import panel as pn
-import panel_material_ui as pmui
 import param
 import xarray as xr
 
+from modecomb_viz.explorer.explained import Button, Choice
 from modecomb_viz.explorer.gestures import Gestures
 from modecomb_viz.explorer.typed import Typed
 from modecomb_viz.explorer.views import TALL, View, four_digits
@@ -91,13 +91,12 @@ class MapView(_PlaneView):
     )
 
     def __init__(self, state: ExplorerState, results: Results):
-        self.drag = pmui.RadioButtonGroup(
-            label="", options=["Zoom", "Cut"], value="Zoom", size="small", margin=(4, 6, 0, 6), sx=_SMALL
-        )
-        self._whole = pmui.Button(
-            label="Whole plane", variant="text", size="small", margin=0, visible=False, on_click=self._show_whole
-        )
-        self.fit = pmui.Button(label="Fit colours", variant="text", size="small", margin=0, on_click=self._fit_colors)
+        self.drag = Choice(
+            label="", options=["Zoom", "Cut"], value="Zoom", size="small", margin=(4, 6, 0, 6), sx=_SMALL,
+            explanation="What a drag on the map does: it zooms into a part, at full resolution, or draws a cut.",
+        )  # fmt: skip
+        self._whole = Button("Whole plane", "Show the whole plane again.", visible=False, on_click=self._show_whole)
+        self.fit = Button("Fit colours", "Span the colours over what the map shows now.", on_click=self._fit_colors)
         self.typed = Typed(state)
         super().__init__(state, results)
         self.gestures = Gestures(state, self.figure, lambda: results.datasets.get("plane"), pn.state.curdoc)

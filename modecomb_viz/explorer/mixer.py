@@ -10,6 +10,7 @@ import panel_material_ui as pmui
 import param
 import xarray as xr
 
+from modecomb_viz.explorer.explained import Button, FloatSlider
 from modecomb_viz.explorer.notebook import Words, arrange
 from modecomb_viz.explorer.views import View
 from modecomb_viz.figures.looks import COLORS, lost_text, number, shortened, signed
@@ -38,7 +39,7 @@ class MixerView(View):
     formula = "Θ_ℓ = (1 − λ_ℓ)·A_ℓ + λ_ℓ·π(B)_ℓ for every layer ℓ; bars ∂L/∂λ_ℓ, by a central difference of ±0.002."
 
     def __init__(self, state: ExplorerState, results: Results):
-        self.sliders: list[pmui.FloatSlider] = []
+        self.sliders: list[FloatSlider] = []
         self._bars: list[Words] = []
         self._rows = pn.Column(sizing_mode="stretch_width", styles={"max-height": "340px", "overflow-y": "auto"})
         self._amount = pmui.FloatInput(
@@ -71,19 +72,19 @@ class MixerView(View):
 
         return [
             self._amount,
-            self._button("Add", lambda mix: mix + self._amount.value),
-            self._button("Multiply", lambda mix: mix * self._amount.value),
-            self._button("Set all", lambda mix: np.full(len(mix), self._amount.value)),
+            self._button("Add", "Add the amount to every coefficient.", lambda mix: mix + self._amount.value),
+            self._button("Multiply", "Multiply every coefficient by the amount.", lambda mix: mix * self._amount.value),
+            self._button("Set all", "Give every layer the amount.", lambda mix: np.full(len(mix), self._amount.value)),
             self._seed,
-            self._button("Randomise", drawn),
-            self._button("Reset", np.zeros_like),
+            self._button("Randomise", "Draw every coefficient from 0 to 1, by the seed.", drawn),
+            self._button("Reset", "Put every layer back to that of A.", np.zeros_like),
         ]
 
-    def _button(self, label: str, change: Callable[[np.ndarray], np.ndarray]) -> pmui.Button:
+    def _button(self, label: str, explanation: str, change: Callable[[np.ndarray], np.ndarray]) -> Button:
         def clicked(event: Any):
             self._set(change(self.coefficients))
 
-        return pmui.Button(label=label, variant="outlined", size="small", margin=(4, 3), on_click=clicked)
+        return Button(label, explanation, variant="outlined", margin=(4, 3), on_click=clicked)
 
     def _set(self, mix: np.ndarray):
         """Choose coefficients; they end at :data:`~modecomb_viz.state.MIX_BOUNDS`."""
@@ -94,9 +95,9 @@ class MixerView(View):
         names = self.state.modes.spec.layer_names
         low, high = MIX_BOUNDS
         self.sliders = [
-            pmui.FloatSlider(
+            FloatSlider(
                 label=shortened(name, 32), value=value, start=low, end=high, step=0.05, size="small",
-                sizing_mode="stretch_width", margin=(0, 10),
+                sizing_mode="stretch_width", margin=(0, 10), explanation=f"Coefficient of {name}: 0 is A, 1 is π(B).",
             )
             for name, value in zip(names, self.coefficients.tolist(), strict=True)
         ]  # fmt: skip

@@ -6,10 +6,10 @@ from functools import partial
 from pathlib import Path
 
 import panel as pn
-import panel_material_ui as pmui
 import xarray as xr
 
 from modecomb_viz.checkpoints import ModeSet
+from modecomb_viz.explorer.explained import Button, FileDownload
 from modecomb_viz.explorer.notices import download
 from modecomb_viz.explorer.pictures import PictureView
 from modecomb_viz.state import ExplorerState, Results
@@ -26,7 +26,7 @@ class CutView(PictureView):
     formula = "L(Θ(u(t), v(t))) with (u, v)(t) = (1 − t)·start + t·end."
 
     def _tools(self) -> list[pn.viewable.Viewable]:
-        return [pmui.Button(label="Close", variant="text", size="small", margin=0, on_click=self._close)]
+        return [Button("Close", "Take the cut off the map.", on_click=self._close)]
 
     def _close(self, event: object):
         self.state.cut = None
@@ -48,20 +48,20 @@ class InspectionView(PictureView):
     )
 
     def __init__(self, state: ExplorerState, results: Results):
-        self.checkpoint = pmui.FileDownload(
-            label="Save as checkpoint", filename="point.safetensors", callback=download(state, self._checkpoint),
-            auto=True, size="small", margin=0, disabled=True,
-            description="The weights of this point for the plain architecture, with their recipe, as safetensors.",
-        )  # fmt: skip
-        self.checkpoint.variant = "text"
+        self.checkpoint = FileDownload(
+            "Save as checkpoint",
+            "The weights of this point for the plain architecture, with their recipe, as safetensors.",
+            filename="point.safetensors",
+            callback=download(state, self._checkpoint),
+            disabled=True,
+        )
         super().__init__(state, results)
 
     def _tools(self) -> list[pn.viewable.Viewable]:
-        looks = {"variant": "text", "size": "small", "margin": 0}
         return [
-            pmui.Button(label="Use as centre", on_click=self._centre, **looks),
+            Button("Use as centre", "Move the map so that this point is in its middle.", on_click=self._centre),
             self.checkpoint,
-            pmui.Button(label="Close", on_click=self._close, **looks),
+            Button("Close", "Look at no point any more.", on_click=self._close),
         ]
 
     def _draw(self, datasets: dict[str, xr.Dataset]):

@@ -14,6 +14,7 @@ import param
 from modecomb_viz.architectures import ARCHITECTURES
 from modecomb_viz.checkpoints import SUFFIXES, ModeSet
 from modecomb_viz.data import DATASETS
+from modecomb_viz.explorer.explained import Button, Explained
 from modecomb_viz.explorer.notebook import arrange, home
 from modecomb_viz.explorer.notices import say
 from modecomb_viz.state import ExplorerState
@@ -27,7 +28,7 @@ _PIECE = 2**22
 _MODES = {"A": "Network A", "B": "Network B", "C": "Network C, if there is one"}
 
 
-class FileUpload(pmui.FileInput):
+class FileUpload(Explained, pmui.FileInput):
     """A button that a checkpoint is chosen with or dropped onto; it comes in pieces, none of it beyond the limit.
 
     Attributes:
@@ -36,6 +37,7 @@ class FileUpload(pmui.FileInput):
 
     def __init__(self, mode: str, say: Callable[[str], None]):
         super().__init__(
+            explanation="A checkpoint, to choose or to drop here.",
             label=_MODES[mode],
             uploaded_label=f"{mode}: {{filename}}",
             accept=",".join(SUFFIXES),
@@ -87,12 +89,27 @@ class OwnNetworks(pn.viewable.Viewer):
         self.state, document = state, pn.state.curdoc
         self._add = home(document.add_next_tick_callback) if document else None
         wide: dict[str, Any] = {"size": "small", "sizing_mode": "stretch_width"}
-        self.architecture = pmui.Select(label="Architecture", options=list(ARCHITECTURES), **wide)
-        self.options = pmui.TextAreaInput(label="Options, NAME=VALUE, one a line", rows=2, auto_grow=True, **wide)
-        self.data = pmui.Select(label="Data", options=offered_data(), **wide)
-        self.mean = pmui.TextInput(label="Mean of the pixels", placeholder="one number, or one per channel", **wide)
-        self.std = pmui.TextInput(label="Their std", placeholder="one number, or one per channel", **wide)
-        self.open = pmui.Button(label="Open", color="primary", size="small", on_click=self._open)
+        self.architecture = pmui.Select(
+            label="Architecture", options=list(ARCHITECTURES), description="What the networks are built as.", **wide
+        )
+        self.options = pmui.TextAreaInput(
+            label="Options, NAME=VALUE, one a line", rows=2, auto_grow=True,
+            description="Options of the architecture, values as in TOML, such as widths=[784, 256, 10].", **wide,
+        )  # fmt: skip
+        self.data = pmui.Select(
+            label="Data", options=offered_data(), description="The examples that the networks are evaluated on.", **wide
+        )
+        pixels = {"placeholder": "one number, or one per channel", **wide}
+        self.mean = pmui.TextInput(
+            label="Mean of the pixels", description="It is subtracted from the pixels, as in training.", **pixels
+        )
+        self.std = pmui.TextInput(
+            label="Their std", description="What is left is divided by it, as in training.", **pixels
+        )
+        self.open = Button(
+            "Open", "Check these files, and choose them as the networks of this page.",
+            color="primary", variant="contained", margin=(5, 10), on_click=self._open,
+        )  # fmt: skip
         self.alert = pmui.Alert(object="", severity="error", visible=False, sizing_mode="stretch_width", margin=(6, 10))
         self._chosen = pn.Row(sizing_mode="stretch_width")
         self._offered = pn.pane.HTML("", styles={"font-size": "12px"}, margin=(0, 10), sizing_mode="stretch_width")

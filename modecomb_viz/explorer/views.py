@@ -11,6 +11,7 @@ import panel_material_ui as pmui
 import param
 import xarray as xr
 
+from modecomb_viz.explorer.explained import Button
 from modecomb_viz.explorer.notebook import NotebookViewer, Words, at_home, home
 from modecomb_viz.figures import Figure, SamplesFigure, SegmentFigure
 from modecomb_viz.state import TOPICS, ExplorerState, Results
@@ -92,9 +93,10 @@ class View(NotebookViewer):
         self.figure = self._make_figure()
         self.status = Words("", styles={"font-size": "13px"}, sizing_mode="stretch_width", min_height=20)
         self.bar = Words(_bar(0), sizing_mode="stretch_width", height=4, margin=(0, 10))
-        self.switch = pmui.Button(
-            label="Stop", variant="text", size="small", margin=(0, 10, 0, 0), on_click=self._toggle
-        )
+        self.switch = Button(
+            "Stop", "Stop what is computed for this picture, or go on with it.", margin=(0, 10, 0, 0),
+            on_click=self._toggle,
+        )  # fmt: skip
         panels = self.figure.panels if self.figure else []
         mode = "stretch_both" if self.height else "stretch_width"
         for panel in panels if self.height else []:

@@ -1,12 +1,13 @@
 """The settings that were looked at, with their pictures: open one again, name it, compare with it."""
 
-from typing import Any
+from collections.abc import Callable
+from functools import partial
 
 import panel as pn
-import panel_material_ui as pmui
 import param
 from bokeh.document import Document
 
+from modecomb_viz.explorer.explained import Button, TextInput
 from modecomb_viz.explorer.later import Later
 from modecomb_viz.explorer.memory import Memory
 from modecomb_viz.explorer.notebook import NotebookViewer, Words, arrange, at_home
@@ -22,6 +23,10 @@ _QUIET = 1.5
 
 
 _NARROW = {"minWidth": 0, "padding": "2px 5px"}
+
+
+def _button(label: str, explanation: str, call: Callable[[], object]) -> Button:
+    return Button(label, explanation, on_click=lambda event: call(), sx=_NARROW)
 
 
 class Visited(NotebookViewer):
@@ -75,13 +80,15 @@ class Visited(NotebookViewer):
         arrange(self._list, [row for _, row in self._rows])
 
     def _row(self, visit: Visit) -> pn.Row:
-        looks: dict[str, Any] = {"variant": "text", "size": "small", "margin": 0, "sx": _NARROW}
-        name = pmui.TextInput(label="Name", value=visit.name, size="small", sizing_mode="stretch_width", margin=(4, 0))
+        name = TextInput(
+            label="Name", value=visit.name, size="small", sizing_mode="stretch_width", margin=(4, 0),
+            explanation="What this view is called; type another name.",
+        )  # fmt: skip
         name.param.watch(lambda event: self.visits.rename(visit, event.new), ["value"])
         buttons = pn.Row(
-            pmui.Button(label="Open", on_click=lambda event: self.visits.open(visit), **looks),
-            pmui.Button(label="Compare", on_click=lambda event: self.visits.compare(visit), **looks),
-            pmui.Button(label="Forget", on_click=lambda event: self.visits.drop(visit), **looks),
+            _button("Open", "Make all choices as they were then.", partial(self.visits.open, visit)),
+            _button("Compare", "Show its map beside the present one.", partial(self.visits.compare, visit)),
+            _button("Forget", "Take it off this list.", partial(self.visits.drop, visit)),
         )
         image = Words(
             f'<img alt="" width="72" height="48" src="{png_url(visit.picture)}">', width=76, margin=(8, 4, 0, 0)
