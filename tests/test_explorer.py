@@ -102,8 +102,6 @@ def test_every_control_says_what_it_does(explorer):
     assert labels >= {"Undo", "Report", "Forget", "Copy", "Show it", "Guide", "Fit colours", "Use as centre", "Point"}
     assert labels >= {"Randomise", "Network A", "Architecture", "Stop", "Strength"}
     assert [control for control in controls if not getattr(control, "explanation", control.description)] == []
-    shown = explorer.map.fit.get_root()
-    assert shown.html_attributes == {"title": "Span the colours over what the map shows now."}
 
 
 def test_every_view_says_what_it_shows_and_by_what_formula(explorer):

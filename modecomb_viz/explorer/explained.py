@@ -3,27 +3,27 @@
 The library's own explanations are drawn inside of what holds a control, and cut off at its edge; a title never is.
 """
 
-from typing import Any
+from typing import Any, ClassVar
 
 import panel_material_ui as pmui
-from bokeh.document import Document
 
 __all__ = ["Button", "Choice", "Explained", "FileDownload", "FloatSlider", "TextInput"]
 
 
 class Explained:
-    """What a control does, as the title of its element.
+    """What a control does, as the title of its element; the theme is the one way in which the library takes it.
 
     Args:
         explanation: the title.
     """
 
-    def __init__(self, *, explanation: str, **params: Any):
-        super().__init__(**params)
-        self.explanation = explanation
+    #: What of the material components gets it.
+    _element: ClassVar[str] = "MuiButton"
 
-    def _get_properties(self, doc: Document | None) -> dict[str, Any]:
-        return {**super()._get_properties(doc), "html_attributes": {"title": self.explanation}}
+    def __init__(self, *, explanation: str, **params: Any):
+        titled = {"components": {self._element: {"defaultProps": {"title": explanation}}}}
+        super().__init__(theme_config=titled, **params)
+        self.explanation = explanation
 
 
 class Button(Explained, pmui.Button):
@@ -46,10 +46,16 @@ class FileDownload(Explained, pmui.FileDownload):
 class Choice(Explained, pmui.RadioButtonGroup):
     """Buttons, one of which is pressed."""
 
+    _element = "MuiToggleButton"
+
 
 class FloatSlider(Explained, pmui.FloatSlider):
     """A slider."""
 
+    _element = "MuiSlider"
+
 
 class TextInput(Explained, pmui.TextInput):
     """A line of text."""
+
+    _element = "MuiTextField"

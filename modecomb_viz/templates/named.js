@@ -6,7 +6,6 @@ const HELP = "span[aria-label]:empty:not([role])"
 const HANDLE = ".noUi-handle:not([aria-label])"
 const PROGRESS = "[role=progressbar]:not([aria-label])"
 const FOLD = ".MuiCardHeader-action > button[aria-label='show more']"
-const CONTROL = "button:not([aria-description]), input:not([aria-description])"
 const SPACE = ".MuiToolbar-root > h5:not([aria-hidden])"
 
 const set = (root, selector, attributes) => {
@@ -30,7 +29,6 @@ const named = (root) => {
     const head = button.closest(".MuiCardHeader-root").querySelector(".MuiCardHeader-content")
     return {"aria-label": head.textContent.trim()}
   })
-  if (root.host?.title) set(root, CONTROL, () => ({"aria-description": root.host.title}))
   set(root, SPACE, () => ({"aria-hidden": "true"}))
 }
 

@@ -77,6 +77,7 @@ def test_a_point_is_tapped_and_saved_as_a_checkpoint(explorer_server, page, deep
 def test_the_keyboard_does_what_a_mouse_does(explorer_server, page, deep, complaints):
     page.goto(f"{explorer_server.url}?resolution=9")
     deep.wait_until_complete(2)
+    assert page.get_by_role("button", name="Fit colours").get_attribute("title").startswith("Span the colours")
     page.get_by_role("button", name="Point, cut and part by numbers").focus()
     page.keyboard.press("Enter")
     page.get_by_role("textbox", name="Point").wait_for()
