@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from alerts import said
 from explained import explains
 from test_foreign import OPTIONS
 from torch import nn
@@ -12,6 +13,7 @@ from torch import nn
 import modecomb_viz as mc
 from modecomb_viz.architectures import build, params_of
 from modecomb_viz.checkpoints import Recipe, add_modes, described, open_modes, params_hash, read_recipe
+from modecomb_viz.executor import InlineExecutor
 
 
 @pytest.fixture
@@ -89,9 +91,6 @@ def test_code_is_run_only_where_it_is_trusted(folder, monkeypatch):
 
 
 def test_the_page_runs_no_code_of_the_user_catalogue(folder, monkeypatch):
-    from modecomb_viz.executor import InlineExecutor
-    from modecomb_viz.state import ExplorerState, Results
-
     monkeypatch.setenv("MODECOMB_MODES", str(folder / "catalogue"))
     monkeypatch.chdir(folder)
     (folder / "mynets.py").write_text("from modecomb_viz.architectures import ConvNet\nmake = ConvNet\n")
@@ -99,13 +98,19 @@ def test_the_page_runs_no_code_of_the_user_catalogue(folder, monkeypatch):
     add_modes("own", open_modes(folder, **given, trust_code=True))
     monkeypatch.chdir(folder.parent)  # the recipe says where the code is
     assert list(open_modes("own").params) == ["one", "two"]
-    state = ExplorerState("digits-mlp")
-    results = Results(state, InlineExecutor())
-    assert state.choose({"modes_name": "own"}) == []
-    assert "would run the code of mynets" in state.refusal
-    assert (state.modes_name, results.error) == ("digits-mlp", "")
-    state.modes_name = "digits-convnet"
-    assert state.refusal == ""
+    explorer = mc.Explorer("digits-mlp", executor=InlineExecutor(), resolution=9, draws=8)
+    explorer.choose({"modes_name": "own", "strength": "0.5"})
+    assert "would run the code of mynets" in said(explorer.alert)
+    assert (explorer.state.modes_name, explorer.state.strength) == ("digits-mlp", 0.5)
+    with explains("would run the code of mynets"):
+        explorer.state.made_of({"modes_name": "own", "draws": "16"})
+    explorer.state.strength = 0.3
+    assert not explorer.alert.visible
+    explorer.state.modes_name = "own"
+    assert "would run the code of mynets" in said(explorer.alert)
+    assert (explorer.state.modes_name, explorer.results.error) == ("digits-mlp", "")
+    explorer.state.modes_name = "digits-convnet"
+    assert not explorer.alert.visible
 
 
 def test_a_folder_may_hold_a_mode_only_once_and_its_data(folder, arrays):

@@ -276,7 +276,8 @@ class ExplorerState(param.Parameterized):
         """Lines of Python that show this view in a notebook."""
         defaults = self.defaults
         differing = {name: value for name, value in self.choices.items() if as_text(value) != defaults[name]}
-        modes = self._open(differing.pop("modes_name", self.first_modes))
+        differing.pop("modes_name", None)
+        modes = self.modes
         called = _CALLS.get(modes, f"modes,  # the ModeSet '{modes.name}'")
         lines = [called, *(f"{name}={value!r}," for name, value in differing.items())]
         return "import modecomb_viz as mc\n\nexplorer = mc.Explorer(\n    " + "\n    ".join(lines) + "\n)\nexplorer"
@@ -364,14 +365,17 @@ class ExplorerState(param.Parameterized):
     def choose(self, choices: Mapping[str, str]) -> list[str]:
         """Set parameters from text, as in the query of a URL: ``{"strength": "0.3", "plane": "random"}``.
 
-        Returns one sentence for every choice that is not allowed; those parameters keep their value.
+        Returns one sentence for every choice that is not allowed or refused; those parameters keep their value.
         """
-        faults = []
+        faults, self.refusal = list[str](), ""
         for name in sorted(choices, key=_late):
             try:
                 self._choose(name, choices[name])
             except ValueError as error:
                 faults.append(str(error))
+            if self.refusal:  # modes that cannot be opened; it goes on with the next choice
+                faults.append(self.refusal)
+                self.refusal = ""
         return faults
 
     def _choose(self, name: str, text: str):
