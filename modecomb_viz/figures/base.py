@@ -141,14 +141,17 @@ def make_figure(height: int = HEIGHT, **options: Any) -> figure:
     made = figure(
         height=height,
         sizing_mode="stretch_width",
-        tools="pan,wheel_zoom,box_zoom,reset,save",
+        tools="pan,wheel_zoom,box_zoom,reset",
         x_range=Range1d(0, 1),
         y_range=Range1d(0, 1),
         min_border=6,
         title=" ",
         **options,
     )
-    made.add_tools(CustomAction(icon=_SVG_ICON, description="Save as SVG", callback=_save_svg(made)))
+    made.add_tools(
+        CustomAction(icon="save", description="Save as PNG", callback=_saved(made, "png")),
+        CustomAction(icon=_SVG_ICON, description="Save as SVG", callback=_saved(made, "svg")),
+    )
     made.toolbar.logo = None
     made.toolbar.autohide = True
     made.title.text_font_style, made.title.text_font_size = "normal", "12px"
@@ -167,20 +170,38 @@ _SVG_ICON = (
     "SVG</text></svg>"
 )
 
-#: The figure as it stands, with a white ground, as a file.
-_SAVE_SVG = """
+#: The figure as it stands, on the ground of its page, as a file; pixels are a third as large as those of the screen.
+_SAVE = """
+const solid = (color) => !/^(transparent|rgba[(].*, 0[)])$/.test(color)
 const view = Bokeh.index.find_one(plot)
-const svg = view.export("svg", false).ctx.get_serialized_svg(true)
-const link = document.createElement("a")
-link.href = URL.createObjectURL(new Blob([svg], {type: "image/svg+xml"}))
-link.download = "modecomb.svg"
-link.click()
-URL.revokeObjectURL(link.href)
+let ground = "white"
+for (let part = view.el; part; part = part.parentElement ?? part.getRootNode().host) {
+  const color = getComputedStyle(part).backgroundColor
+  if (solid(color)) { ground = color; break }
+}
+const drawn = view.export("svg", false).ctx.get_serialized_svg(true)
+const svg = drawn.replace(/<svg [^>]*>/, (head) => `${head}<rect width="100%" height="100%" fill="${ground}"/>`)
+const save = (blob) => {
+  const link = document.createElement("a")
+  link.href = URL.createObjectURL(blob)
+  link.download = `modecomb.${kind}`
+  link.click()
+  setTimeout(() => URL.revokeObjectURL(link.href), 10000)
+}
+if (kind === "svg") { save(new Blob([svg], {type: "image/svg+xml"})); return }
+const image = new Image(), canvas = document.createElement("canvas")
+image.src = `data:image/svg+xml;charset=utf-8,${encodeURIComponent(svg)}`
+image.decode().then(() => {
+  canvas.width = 3 * image.width
+  canvas.height = 3 * image.height
+  canvas.getContext("2d").drawImage(image, 0, 0, canvas.width, canvas.height)
+  canvas.toBlob(save, "image/png")
+})
 """
 
 
-def _save_svg(plot: figure) -> CustomJS:
-    return CustomJS(args={"plot": plot}, code=_SAVE_SVG)
+def _saved(plot: figure, kind: str) -> CustomJS:
+    return CustomJS(args={"plot": plot, "kind": kind}, code=_SAVE)
 
 
 def make_rows(height: int, width: int) -> tuple[figure, figure]:
