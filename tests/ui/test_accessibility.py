@@ -50,12 +50,15 @@ def test_every_page_of_the_explorer_is_accessible(explorer_server, page, deep, t
     assert not any(found.values()), "\n".join(line for lines in found.values() for line in lines)
 
 
-def test_a_report_is_accessible(page, tmp_path):
+def test_a_report_and_a_gallery_are_accessible(page, tmp_path):
     modes = mc.open_modes("digits-mlp")
     shown = [mc.sweep_plane(modes, resolution=9), mc.sweep_segment(modes, points=9), mc.sweep_similarity(modes, n=4)]
     path = mc.save_report(shown, tmp_path / "report.html", title="A report")
     page.goto(path.as_uri())
     page.wait_for_function("document.querySelectorAll('canvas').length > 0 || document.querySelector('.bk-Figure')")
+    assert grave(page) == []
+    page.goto(mc.save_gallery([path], tmp_path / "index.html").as_uri())
+    page.get_by_role("link", name="A report").wait_for()
     assert grave(page) == []
 
 

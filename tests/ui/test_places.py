@@ -3,6 +3,7 @@
 import re
 
 import pytest
+from PIL import Image
 
 import modecomb_viz as mc
 
@@ -11,6 +12,10 @@ VISITS = "deep(document, 'button').filter((b) => b.textContent === 'Compare').le
 
 #: How many controls the guide marks.
 MARKED = "deep(document, '*').filter((e) => getComputedStyle(e).boxShadow.startsWith('rgb(0, 114, 178) -5px')).length"
+
+
+#: What stands beside the pointer on a map: u, v and the value.
+TOLD = "deep(document, '.bk-tooltip-row-value').map((e) => e.textContent)"
 
 
 class Map:
@@ -154,17 +159,25 @@ def test_layers_are_mixed_compared_and_found_again(explorer_server, page, deep, 
 
 
 @pytest.mark.slow
-def test_a_figure_is_saved_as_svg_and_a_cell_is_copied(explorer_server, page, deep, complaints, tmp_path):
+def test_a_figure_tells_its_values_and_is_saved_and_a_cell_is_copied(explorer_server, page, deep, complaints, tmp_path):
     page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     page.goto(f"{explorer_server.url}?resolution=9&contours=true")
     deep.wait_until_complete(2)
-    page.mouse.move(*Map(page).at(0.5, 0.5))
-    with page.expect_download() as awaited:
-        page.get_by_title("Save as SVG").first.click()
-    awaited.value.save_as(tmp_path / "map.svg")
+    page.mouse.move(*Map(page).at(0.4, 0.4))
+    deep.wait(f"{TOLD}.length >= 3")
+    u, v, loss = map(float, deep.read(TOLD)[:3])
+    plane = mc.sweep_plane(mc.open_modes("digits-mlp"), resolution=9).loss.sel(split="test")
+    assert loss == pytest.approx(plane.sel(u=u, v=v, method="nearest").item(), abs=1e-4)
+    for title, name in {"Save as SVG": "map.svg", "Save as PNG": "map.png"}.items():
+        with page.expect_download() as awaited:
+            page.get_by_title(title, exact=True).first.click()
+        awaited.value.save_as(tmp_path / name)
     svg = (tmp_path / "map.svg").read_text()
     assert svg.startswith("<svg")
     assert "test loss [nats per example]" in svg
+    with Image.open(tmp_path / "map.png") as picture:
+        assert min(picture.size) > 750
+        assert len(picture.convert("RGB").getcolors(2**16)) > 100
     page.get_by_text("Cell for a notebook").click(force=True)
     page.get_by_text("Copy", exact=True).click()
     page.wait_for_function("navigator.clipboard.readText().then((text) => text.includes('contours=True'))")

@@ -1,5 +1,7 @@
 """A report opens from a file, without a network, and its slider works."""
 
+import re
+
 import numpy as np
 import pytest
 import synthetic
@@ -211,6 +213,8 @@ def test_a_view_is_chosen_and_all_are_printed(families):
     assert len(sizes) == 3
     assert min(sizes) > 300, "what was never looked at is printed too"
     page.evaluate("window.dispatchEvent(new Event('afterprint'))")
+    assert visible() == ["distribution"]
+    assert len(re.findall(rb"/Type ?/Page\b", page.pdf())) > 2, "three pictures, with their tables, are no single sheet"
     assert visible() == ["distribution"]
     page.get_by_role("button", name="All").click()
     assert visible() == list(shown)
