@@ -388,6 +388,9 @@ def test_stopped_work_stays_as_it_is_until_it_goes_on():
     live.state.page = "Distribution"
     live.state.page = "Slice"
     assert live.results.datasets["plane"] is stopped, "what else changes does not start it again"
+    live.until(lambda: not live.results.progress)
+    assert live.results.stopped == ["plane"]
+    assert live.results.datasets["plane"] is stopped
     live.results.resume(["plane"])
     assert live.results.stopped == []
     live.state.resolution = 17

@@ -11,6 +11,7 @@ from modecomb_viz.state.choices import (
     PAGES,
     RESOLUTIONS,
     TOPICS,
+    UPLOADED,
     ExplorerState,
     open_shared,
 )
@@ -26,6 +27,7 @@ __all__ = [
     "PAGES",
     "RESOLUTIONS",
     "TOPICS",
+    "UPLOADED",
     "ExplorerState",
     "History",
     "Results",

@@ -231,7 +231,7 @@ class ExplorerState(param.Parameterized):
         super().__init__()
         self.param.modes_name.objects = list(dict.fromkeys([*self._own, *catalogue()]))
         self.modes_name = self._opened
-        self.param.watch(self._leave_places, ["plane", "coordinates", *_PLACES])
+        self.param.watch(self._leave_places, ["plane", "coordinates", *_PLACES], onlychanged=False)
         self.param.watch(self._return, ["modes_name"], precedence=100)
         self.param.update(choices)
 
@@ -318,24 +318,24 @@ class ExplorerState(param.Parameterized):
             self.refusal = str(error)
             return
         self._opened, self.refusal = self.modes_name, ""
-        layers = len(self.modes.spec.layer_names)
-        fitting: dict[str, Any] = {}
-        for mode, first in self._first_modes().items():
-            self.param[mode].objects = names
-            if getattr(self, mode) not in names:
-                fitting[mode] = first
+        layers, first = len(self.modes.spec.layer_names), self._first_modes()
+        repairs = [name for name in REPAIRS if name != "batchnorm" or has_batch_norm(self.modes.model)]
+        offered = dict.fromkeys(first, names) | dict.fromkeys(("repair", "other_repair"), repairs)
+        gone = {name for name, options in offered.items() if getattr(self, name) not in options}
+        if gone & {"a", "b"}:  # the one that is there might be what the other becomes
+            gone |= {"a", "b"}
+        fitting: dict[str, Any] = {name: first.get(name, "none") for name in gone}
         self.param.z_layers.bounds = (1, max(1, layers - 1))
         fitting["z_layers"] = min(self.z_layers, max(1, layers - 1))
-        offered = [name for name in REPAIRS if name != "batchnorm" or has_batch_norm(self.modes.model)]
-        for name in ("repair", "other_repair"):
-            self.param[name].objects = offered
-            if getattr(self, name) not in offered:
-                fitting[name] = "none"
         if len(self.mix) != layers:
             fitting["mix"] = []
         if self.against == "kept view":  # of the networks before
             fitting["against"] = "nothing"
+        for name in gone:  # still with what is chosen, or a widget would choose for itself
+            self.param[name].objects = [*offered[name], getattr(self, name)]
         self.param.update(fitting)
+        for name, options in offered.items():
+            self.param[name].objects = options
 
     @param.depends("mix", watch=True)
     def _check_mix(self):
@@ -353,7 +353,7 @@ class ExplorerState(param.Parameterized):
     def _leave_places(self, *events: param.parameterized.Event):
         """Another plane has other coordinates: what stood at those of the old one goes, unless it came along."""
         came = {event.name for event in events}
-        if came & {"plane", "coordinates"}:
+        if any(event.name not in _PLACES and event.new != event.old for event in events):
             self.param.update({name: None for name in _PLACES if name not in came})
 
     def _return(self, *events: param.parameterized.Event):

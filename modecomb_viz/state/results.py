@@ -89,6 +89,7 @@ class Results(param.Parameterized):
         self.state, self._executor, self._publish = state, executor, publish
         self._changing = RLock()  # without a page, what arrives is shown in the executor's thread
         self._wanted: dict[str, str] = {}
+        self._impossible = False  # what is wanted is that of the last choices which can be computed
         self._paused: dict[str, Job] = {}
         self._finished: OrderedDict[str, xr.Dataset] = OrderedDict()
         self._lock, self._asked = Lock(), False
@@ -101,7 +102,7 @@ class Results(param.Parameterized):
     def current(self, topic: str) -> xr.Dataset | None:
         """The newest Dataset of a topic, unless it is one of earlier choices."""
         dataset = self.datasets.get(topic)
-        if dataset is None or self._wanted.get(topic) != _key(recipe(dataset)):
+        if dataset is None or self._impossible or self._wanted.get(topic) != _key(recipe(dataset)):
             return None
         return dataset
 
@@ -118,16 +119,19 @@ class Results(param.Parameterized):
             try:
                 modes, sweeps = self.state.modes, self.state.sweeps()
             except ValueError as error:
-                self.error = str(error)
+                self._impossible, self.error = True, str(error)
                 return
+            self._impossible = False
             self._ask(modes, sweeps)
 
     def _ask(self, modes: ModeSet, sweeps: Mapping[str, Sweep]):
         datasets, progress, jobs, stopped = dict(self.datasets), dict(self.progress), [], list(self.stopped)
+        here = set(self.state.topics)
         for topic in self._wanted.keys() - sweeps.keys():
-            self._drop(topic)
-            progress.pop(topic, None)
-        for topic in set(self.state.topics) - sweeps.keys():
+            if topic in here or topic not in stopped:  # what was stopped on another page stays as it is
+                self._drop(topic)
+                progress.pop(topic, None)
+        for topic in here - sweeps.keys():
             datasets.pop(topic, None)
         for topic, sweep in reversed(sweeps.items()):
             key = _key(sweep.recipe(modes))
@@ -142,7 +146,7 @@ class Results(param.Parameterized):
                 else:
                     progress[topic] = Progress(0, 1)
                     jobs.append((topic, key, modes, sweep))
-        stopped = [topic for topic in stopped if topic in sweeps]
+        stopped = [topic for topic in stopped if topic in self._wanted]
         self._paused = {topic: job for topic, job in self._paused.items() if topic in stopped}
         self.param.update(datasets=datasets, progress=progress, stopped=stopped, topics=list(sweeps), error="")
         for job in jobs:
@@ -249,7 +253,8 @@ class Results(param.Parameterized):
         if fault is not None:
             del self._wanted[topic]
             return str(fault) if isinstance(fault, ValueError) else f"{type(fault).__name__}: {fault}"
-        self._finished[key] = datasets[topic]
+        if _key(recipe(datasets[topic])) == key:  # not what came back for other choices before this end was shown
+            self._finished[key] = datasets[topic]
         while len(self._finished) > _KEPT:
             self._finished.popitem(last=False)
         return ""

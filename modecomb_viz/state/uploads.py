@@ -174,8 +174,11 @@ def open_uploaded(
 
 def _name(files: Mapping[str, Arriving], table: Mapping[str, Any]) -> str:
     """Told from all that the set is made of."""
-    sent = {mode: file.digest for mode, file in files.items()}
-    return f"{UPLOADED}{sha256(json.dumps([sent, table], sort_keys=True).encode()).hexdigest()[:_DIGITS]}"
+    told: list[Any] = [{mode: file.digest for mode, file in files.items()}, table]
+    if isinstance(table["data"], Mapping):
+        about = Path(table["data"]["file"]).stat()
+        told.append([about.st_size, about.st_mtime_ns])
+    return f"{UPLOADED}{sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:_DIGITS]}"
 
 
 def _table(architecture: str, options: str, data: str, mean: str, std: str) -> dict[str, Any]:

@@ -59,13 +59,14 @@ class Visits(param.Parameterized):
         self.visits = [visit, *(other for other in self.visits if other is not known)][:_KEPT]
 
     def rename(self, visit: Visit, name: str):
-        """Give a visit a name of one's own."""
-        renamed = visit._replace(name=name.strip() or visit.name)
-        self.visits = [renamed if other is visit else other for other in self.visits]
+        """Give a visit a name of one's own; it keeps its own where that is empty."""
+        if name := name.strip():
+            same = visit.query
+            self.visits = [other._replace(name=name) if other.query == same else other for other in self.visits]
 
     def drop(self, visit: Visit):
         """Forget a visit."""
-        self.visits = [other for other in self.visits if other is not visit]
+        self.visits = [other for other in self.visits if other.query != visit.query]
 
     def open(self, visit: Visit):
         """Make its choices again; the state refuses those of networks that are there no more."""
