@@ -118,16 +118,56 @@ def test_a_name_is_that_of_what_was_sent(visit):
         visit.state.offer(visit.state.modes)
 
 
-def test_an_address_opens_networks_that_are_sent_again(visit):
-    for page in (visit, again := Page()):
-        for mode in "AB":
-            page.send(mode, content(mode))
-        page.open()
-    visit.state.param.update(strength=0.3, page="Layers")
+def test_an_address_holds_once_its_networks_are_sent_again(visit):
+    for mode in "AC":
+        visit.send(mode, content(mode))
+    visit.open()
+    visit.state.param.update(strength=0.3, page="Layers", mix=[0.0, 0.5, 1.0])
     address = visit.state.query
-    assert again.state.choose(address) == []
-    assert again.state.query == address
     assert "uploaded-" in address["modes_name"]
+    again = Page()
+    again.explorer.choose(address)
+    assert "Send them again" in said(again.explorer.alert)
+    again.state.strength = 0.7
+    for mode in "AC":
+        again.send(mode, content(mode))
+    again.open()
+    assert again.state.query == address
+    assert not again.explorer.alert.visible
+    again.state.modes_name = "digits-mlp"
+    again.state.param.update(modes_name=address["modes_name"], strength=0.1)
+    assert again.state.strength == 0.1, "it held once"
+
+
+def test_what_is_chosen_while_others_are_opened_is_not_mixed_with_them(visit, monkeypatch):
+    for mode in "AB":
+        visit.send(mode, content(mode))
+    given = {}
+    monkeypatch.setattr("modecomb_viz.explorer.upload.open_uploaded", lambda files, **fields: given.update(files) or 1)
+    monkeypatch.setattr(visit.own, "_offer", lambda modes, names: None)
+    visit.own.open.clicks += 1
+    assert all(button.disabled for button in visit.own.files.values())
+    before = given["A"].digest
+    visit.send("A", content("C"))
+    assert given["A"].digest == before != visit.own.files["A"].file.digest
+    visit.own._end("")
+    assert not any(button.disabled for button in visit.own.files.values())
+
+
+def test_other_examples_under_the_name_of_a_file_are_another_set(tmp_path, monkeypatch):
+    digits = mc.open_modes("digits-mlp")
+    arrays = {
+        f"{axis}_{name}": getattr(digits.split(name), axis).numpy() for name in ("train", "test") for axis in "xy"
+    }
+    monkeypatch.setenv("MODECOMB_DATA", str(tmp_path))
+    names = []
+    for count in (360, 300):
+        arrays |= {f"{axis}_test": arrays[f"{axis}_test"][:count] for axis in "xy"}
+        np.savez(tmp_path / "mine.npz", **arrays)
+        files = {mode: arrived(content(mode)) for mode in "AB"}
+        fields = {"architecture": "mlp", "options": OPTIONS, "data": "mine.npz", "mean": "0", "std": "1"}
+        names.append(open_uploaded(files, **fields).name)
+    assert names[0] != names[1]
 
 
 class Evil:

@@ -1,9 +1,12 @@
 """The sidebar: one control per choice, each in one place; what would change nothing on the page is hidden."""
 
+from typing import Any
+
 import panel as pn
 import panel_material_ui as pmui
 import param
 
+from modecomb_viz.explorer.explained import IntInput
 from modecomb_viz.explorer.notebook import NotebookViewer
 from modecomb_viz.hypercube import LAWS
 from modecomb_viz.state import PAGES, ExplorerState, law_parameter
@@ -33,10 +36,26 @@ _SECTIONS: dict[str, tuple[str, ...]] = {
 
 def _widget(state: ExplorerState, name: str) -> pn.viewable.Viewable:
     declared = state.param[name]
-    kind = next(widget for kind, widget in _WIDGETS.items() if isinstance(declared, kind))
+    looks = {"description": declared.doc, "size": "small", "sizing_mode": "stretch_width"}
     if name.endswith("seed"):
-        kind = pmui.IntInput
-    return kind.from_param(declared, description=declared.doc, size="small", sizing_mode="stretch_width")
+        return _seed(state, name, **looks)
+    kind = next(widget for kind, widget in _WIDGETS.items() if isinstance(declared, kind))
+    return kind.from_param(declared, **looks)
+
+
+def _seed(state: ExplorerState, name: str, **looks: Any) -> IntInput:
+    """A field for a seed: what is none is refused in words, and the seed before comes back."""
+    low, high = state.param[name].bounds
+    field = IntInput(label=state.param[name].label, value=getattr(state, name), start=low, end=high, **looks)
+
+    def chosen(event: param.parameterized.Event):
+        if event.new != getattr(state, name):
+            state.refusal = " ".join(state.choose({name: "" if event.new is None else str(event.new)}))
+            field.value = getattr(state, name)
+
+    field.param.watch(chosen, ["value"])
+    state.param.watch(lambda event: field.param.update(value=event.new), [name])
+    return field
 
 
 #: Choices on which it depends what other choices matter.

@@ -12,6 +12,7 @@ from panel.reactive import Reactive
 from modecomb_viz.explorer.later import Later
 from modecomb_viz.figures import MapFigure
 from modecomb_viz.figures.maps import region_of, seen
+from modecomb_viz.results import recipe
 from modecomb_viz.state import ExplorerState
 
 __all__ = ["Gestures"]
@@ -76,6 +77,7 @@ class Gestures:
         for event in ("panstart", "pan"):
             plot.js_on_event(event, CustomJS(args={"cut": self._cut}, code=_DRAG))
         state.param.watch(self._show, ["inspected", "cut"])
+        state.param.watch(self._come_back, ["region"])
         self._show()
         self.draw(False)
 
@@ -94,6 +96,12 @@ class Gestures:
         place, cut = self._state.inspected, self._state.cut
         self._inspected.data = {"u": [place[0]], "v": [place[1]]} if place else {"u": [], "v": []}
         self._cut.data = {"u": [cut[0], cut[2]], "v": [cut[1], cut[3]]} if cut else {"u": [], "v": []}
+
+    def _come_back(self, event: object):
+        """Show the part that is chosen, where its map is there already: the browser has left it."""
+        dataset = self._shown()
+        if dataset is not None and tuple(recipe(dataset)["region"] or ()) == (self._state.region or ()):
+            self._figure.look_at(dataset)
 
     def _tap(self, event: Tap):
         if (place := self._near(event.x, event.y)) is not None:

@@ -131,8 +131,9 @@ class OtherView(_PlaneView):
 
     def _draw(self, datasets: dict[str, xr.Dataset]):
         super()._draw(datasets)
-        state = self.state
-        what = state.against
+        state, what = self.state, self.state.against
+        if self.results.current(self.topic) is None:  # still the map of another comparison, under its name
+            return
         if what in ("alignment", "strength", "repair"):
             what = f"{what} {getattr(state, f'other_{what}')}"
         elif what == "kept view":

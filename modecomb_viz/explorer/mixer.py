@@ -1,6 +1,7 @@
 """The layer mixer: one coefficient per layer, and how strongly the loss reacts to each."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from html import escape
 from typing import Any
 
@@ -10,7 +11,7 @@ import panel_material_ui as pmui
 import param
 import xarray as xr
 
-from modecomb_viz.explorer.explained import Button, FloatSlider
+from modecomb_viz.explorer.explained import Button, FloatSlider, IntInput
 from modecomb_viz.explorer.notebook import Words, arrange
 from modecomb_viz.explorer.views import View
 from modecomb_viz.figures.looks import COLORS, lost_text, number, shortened, signed
@@ -46,7 +47,7 @@ class MixerView(View):
             label="Amount", value=0.1, step=0.1, width=100, size="small",
             description="What is added to all coefficients, or what they are multiplied by or set to.",
         )  # fmt: skip
-        self._seed = pmui.IntInput(
+        self._seed = IntInput(
             label="Seed", value=0, start=0, end=9999, width=100, size="small",
             description="Seed of the coefficients that Randomise draws, uniformly from 0 to 1.",
         )  # fmt: skip
@@ -65,16 +66,16 @@ class MixerView(View):
         return [pn.FlexBox(*self._buttons(), align_items="center", margin=(4, 10)), self._rows, self.status]
 
     def _buttons(self) -> list[pn.viewable.Viewable]:
-        rng = np.random.default_rng
+        amount, seed = partial(_number, self._amount), partial(_number, self._seed)
 
         def drawn(mix: np.ndarray) -> np.ndarray:
-            return rng(self._seed.value).uniform(size=len(mix)).round(2)
+            return np.random.default_rng(seed()).uniform(size=len(mix)).round(2)
 
         return [
             self._amount,
-            self._button("Add", "Add the amount to every coefficient.", lambda mix: mix + self._amount.value),
-            self._button("Multiply", "Multiply every coefficient by the amount.", lambda mix: mix * self._amount.value),
-            self._button("Set all", "Give every layer the amount.", lambda mix: np.full(len(mix), self._amount.value)),
+            self._button("Add", "Add the amount to every coefficient.", lambda mix: mix + amount()),
+            self._button("Multiply", "Multiply every coefficient by the amount.", lambda mix: mix * amount()),
+            self._button("Set all", "Give every layer the amount.", lambda mix: np.full(len(mix), amount())),
             self._seed,
             self._button("Randomise", "Draw every coefficient from 0 to 1, by the seed.", drawn),
             self._button("Reset", "Put every layer back to that of A.", np.zeros_like),
@@ -82,7 +83,10 @@ class MixerView(View):
 
     def _button(self, label: str, explanation: str, change: Callable[[np.ndarray], np.ndarray]) -> Button:
         def clicked(event: Any):
-            self._set(change(self.coefficients))
+            try:
+                self._set(change(self.coefficients))
+            except ValueError as error:
+                self.state.refusal = str(error)
 
         return Button(label, explanation, variant="outlined", margin=(4, 3), on_click=clicked)
 
@@ -155,3 +159,17 @@ def _bar_html(slope: float, share: float) -> str:
         f'<div style="position:relative;height:16px;font-size:12px"><div style="{bar}"></div><div style="{axis}"></div>'
         f'<span style="position:absolute;left:{2 * _BAR + 6}px">{escape(signed(slope))}</span></div>'
     )
+
+
+def _number(field: pmui.FloatInput | IntInput) -> float:
+    """What stands in a field.
+
+    Raises:
+        ValueError: when that is nothing, or beyond its limits.
+    """
+    low, high = (-np.inf if field.start is None else field.start), (np.inf if field.end is None else field.end)
+    if field.value is None or not low <= field.value <= high or not np.isfinite(field.value):
+        limits = "" if field.start is None else f" from {low} to {high}"
+        came = "nothing" if field.value is None else field.value
+        raise ValueError(f"{field.label} must be a number{limits}, got {came}. The layers stay as they are.")
+    return field.value

@@ -15,6 +15,7 @@ from modecomb_viz.explorer.upload import OwnNetworks
 from modecomb_viz.explorer.views import View, folded
 from modecomb_viz.figures.looks import number
 from modecomb_viz.report import TABLE_STYLE, Table
+from modecomb_viz.results import recipe
 from modecomb_viz.state import ExplorerState, Results
 from modecomb_viz.training import cautions
 
@@ -63,11 +64,11 @@ class ModesView(View):
 
     def _numbers(self, datasets: Mapping[str, xr.Dataset]) -> str:
         (dataset,) = datasets.values()
-        ends = dataset.sel(split=self.state.split).isel(t=[0, -1])
+        ends, made_by = dataset.sel(split=self.state.split).isel(t=[0, -1]), recipe(dataset)
         words = [
             f"{name}: {self.state.split} loss {number(loss)}, accuracy {number(accuracy)}"
             for name, loss, accuracy in zip(
-                (self.state.a, self.state.b), ends.loss.values, ends.accuracy.values, strict=True
+                (made_by["a"], made_by["b"]), ends.loss.values, ends.accuracy.values, strict=True
             )
         ]
         for which, found in loads(dataset.attrs["matching_objective"]).items():

@@ -33,6 +33,7 @@ def download(state: ExplorerState, prepare: Callable[[], Callable[[], bytes]]) -
     """
 
     async def made() -> io.BytesIO:
+        state.refusal = ""
         try:
             return io.BytesIO(await asyncio.to_thread(prepare()))
         except ValueError as error:

@@ -34,7 +34,7 @@ from modecomb_viz.explorer.places import CutView, InspectionView
 from modecomb_viz.explorer.views import DistributionView, SegmentView, View
 from modecomb_viz.explorer.visited import Visited
 from modecomb_viz.permutation import Params
-from modecomb_viz.state import ON_DEMAND, PAGES, TOPICS, ExplorerState, Results
+from modecomb_viz.state import ON_DEMAND, PAGES, TOPICS, UPLOADED, ExplorerState, Results
 from modecomb_viz.sweep import INSPECTED, point_params
 
 __all__ = ["Explorer", "error_page"]
@@ -163,9 +163,11 @@ class Explorer(NotebookViewer):
         )
         self.results.param.watch(at_home(self._fill), ["topics"])
         self._faults: list[str] = []
+        self._awaited: Mapping[str, str] = {}
         self.results.param.watch(at_home(self._show_errors), ["error"])
         self.state.param.watch(self._show_errors, ["refusal"])
         self.state.param.watch(self._forgive, [name for name in self.state.choices if name != "modes_name"])
+        self.state.param.watch(self._open_what_was_awaited, ["modes_name"])
         self.state.param.watch(self._show_warning, ["modes_name", "repair"])
         self._show_errors()
         self._show_warning()
@@ -191,7 +193,8 @@ class Explorer(NotebookViewer):
             self._pages[page] = pn.FlexBox(*map(_place, PAGES[page]), sizing_mode="stretch_width")
         topics = set(self.results.topics)
         for name, place in zip(PAGES[page], self._pages[page], strict=True):
-            asked = name not in ON_DEMAND or set(TOPICS[name]) <= topics
+            drawn = set(TOPICS[name])
+            asked = drawn <= topics if name in ON_DEMAND else not topics or bool(drawn & topics)
             if asked and not place.objects:
                 arrange(place, [self.views[name].layout])
             place.visible = asked
@@ -233,8 +236,20 @@ class Explorer(NotebookViewer):
 
     def choose(self, choices: Mapping[str, str]):
         """Set choices from text, as in a URL; what is not allowed is said in the page."""
+        modes = choices.get("modes_name", "")
+        if modes.startswith(UPLOADED) and modes not in self.state.param.modes_name.objects:
+            self._awaited = choices
         self._faults = self.state.choose(choices)
         self._show_errors()
+
+    def _open_what_was_awaited(self, event: param.parameterized.Event):
+        """An address of networks that had to be sent again holds once they are there; other faults are forgotten."""
+        awaited, self._faults = self._awaited, []
+        if awaited and event.new == awaited["modes_name"]:
+            self._awaited = {}
+            self.choose(awaited)
+        else:
+            self._show_errors()
 
     def _forgive(self, *events: param.parameterized.Event):
         """What was refused is no matter once other choices are made."""

@@ -48,7 +48,9 @@ class Typed:
 
     def _choose(self, name: str, event: param.parameterized.Event):
         """Take a field's numbers; what is none is said, and stays to be mended."""
-        if event.new != self._text(name):
+        if event.new == self._text(name):
+            self._state.refusal = ""
+        else:
             self._state.refusal = " ".join(self._state.choose({name: event.new.replace(" ", "")}))
 
     def _follow(self, *events: param.parameterized.Event):

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Mapping
+from copy import copy
 from functools import partial
 from html import escape
 from threading import Thread
@@ -56,6 +57,7 @@ class FileUpload(Explained, pmui.FileInput):
         if status == "initializing":
             self.file.begin()
             self.label = _MODES[self._mode]
+            self._say("")
         elif status == "upload_event":
             self._take(msg)
         elif status == "finished":
@@ -132,13 +134,15 @@ class OwnNetworks(pn.viewable.Viewer):
             self.mean.visible = self.std.visible = of_pixels
 
     def _fail(self, text: str):
-        say(self.alert, text, severity="error")
+        say(self.alert, *filter(None, [text]), severity="error")
 
     def _open(self, event: Any):
         """Beside the server, which goes on meanwhile; in a notebook at once."""
         self.open.param.update(loading=True, disabled=True, label="Opening …")
         self.alert.visible = False
-        files = {mode: button.file for mode, button in self.files.items() if button.file.begun}
+        for button in self.files.values():
+            button.disabled = True
+        files = {mode: copy(button.file) for mode, button in self.files.items() if button.file.begun}
         fields = {name: getattr(self, name).value for name in ("architecture", "options", "data", "mean", "std")}
         work = partial(self._work, files, fields)
         if self._add:
@@ -173,6 +177,8 @@ class OwnNetworks(pn.viewable.Viewer):
 
     def _end(self, fault: str):
         self.open.param.update(loading=False, disabled=False, label="Open")
+        for button in self.files.values():
+            button.disabled = False
         if fault:
             self._fail(fault)
 

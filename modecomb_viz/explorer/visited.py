@@ -65,11 +65,11 @@ class Visited(NotebookViewer):
 
     def _note(self):
         """The picture stands: its first result is what it is recognised by."""
-        state, datasets = self._state, self._results.datasets
-        shown = [datasets[topic] for topic in self._results.topics if topic in datasets]
-        if self._results.progress or self._results.error or not shown or state.split not in shown[0].split:
+        state, results = self._state, self._results
+        shown = next(map(results.current, results.topics), None)
+        if results.progress or results.error or shown is None or state.split not in shown.split:
             return
-        self.visits.note(thumbnail(shown[0], state.quantity, state.split))
+        self.visits.note(thumbnail(shown, state.quantity, state.split))
 
     def _show(self, *events: param.parameterized.Event):
         """A row for every visit, made once somebody looks."""
@@ -79,12 +79,16 @@ class Visited(NotebookViewer):
         self._rows = [known.get(id(visit)) or (visit, self._row(visit)) for visit in self.visits.visits]
         arrange(self._list, [row for _, row in self._rows])
 
+    def _rename(self, visit: Visit, field: TextInput, event: param.parameterized.Event):
+        self.visits.rename(visit, event.new)
+        field.value = next((other.name for other in self.visits.visits if other.query == visit.query), visit.name)
+
     def _row(self, visit: Visit) -> pn.Row:
         name = TextInput(
             label="Name", value=visit.name, size="small", sizing_mode="stretch_width", margin=(4, 0),
             explanation="What this view is called; type another name.",
         )  # fmt: skip
-        name.param.watch(lambda event: self.visits.rename(visit, event.new), ["value"])
+        name.param.watch(partial(self._rename, visit, name), ["value"])
         buttons = pn.Row(
             _button("Open", "Make all choices as they were then.", partial(self.visits.open, visit)),
             _button("Compare", "Show its map beside the present one.", partial(self.visits.compare, visit)),

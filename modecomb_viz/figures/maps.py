@@ -248,6 +248,11 @@ class MapFigure(Figure):
         )
         return Frame(columns, properties)
 
+    def look_at(self, dataset: xr.Dataset):
+        """Bring the axes to a map, wherever a reader has gone."""
+        for model, name, value in self._range_properties(dataset):
+            setattr(model, name, value)
+
     def _range_properties(self, dataset: xr.Dataset) -> list[Property]:
         across, up = seen(dataset)
         return [*range_properties(self.figure.x_range, *across), *range_properties(self.figure.y_range, *up)]
