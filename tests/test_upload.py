@@ -34,6 +34,13 @@ def arrived(data: bytes, name: str = "run.safetensors") -> Arriving:
     return file
 
 
+def digits_arrays() -> dict[str, np.ndarray]:
+    """What a data file of digits holds."""
+    digits = mc.open_modes("digits-mlp")
+    splits = {"train": digits.train, "test": digits.test}
+    return {f"{axis}_{name}": getattr(split, axis).numpy() for name, split in splits.items() for axis in "xy"}
+
+
 class Page:
     """The section of the explorer, and what a browser sends to it."""
 
@@ -155,12 +162,8 @@ def test_what_is_chosen_while_others_are_opened_is_not_mixed_with_them(visit, mo
 
 
 def test_other_examples_under_the_name_of_a_file_are_another_set(tmp_path, monkeypatch):
-    digits = mc.open_modes("digits-mlp")
-    arrays = {
-        f"{axis}_{name}": getattr(digits.split(name), axis).numpy() for name in ("train", "test") for axis in "xy"
-    }
+    arrays, names = digits_arrays(), []
     monkeypatch.setenv("MODECOMB_DATA", str(tmp_path))
-    names = []
     for count in (360, 300):
         arrays |= {f"{axis}_test": arrays[f"{axis}_test"][:count] for axis in "xy"}
         np.savez(tmp_path / "mine.npz", **arrays)
@@ -289,16 +292,13 @@ def test_data_that_are_missing_and_data_files(visit, tmp_path, monkeypatch):
         open_uploaded(files, data="mnist", **fields)
     with explains("data must be one of digits, mnist", "'/etc/passwd'"):
         open_uploaded(files, data="/etc/passwd", **fields)
-    digits = mc.open_modes("digits-mlp")
-    splits = {"train": digits.train, "test": digits.test}
-    arrays = {f"{axis}_{name}": getattr(split, axis).numpy() for name, split in splits.items() for axis in "xy"}
-    np.savez(tmp_path / "mine.npz", **arrays)
+    np.savez(tmp_path / "mine.npz", **digits_arrays())
     monkeypatch.setenv("MODECOMB_DATA", str(tmp_path))
     assert offered_data()[-1] == "mine.npz"
     with explains("mean must be one number", "'half'"):
         open_uploaded(files, data="mine.npz", mean="half", std="1", **fields)
     same = open_uploaded(files, data="mine.npz", mean="0", std="1", **fields)
-    assert same.hashes["test"] == digits.hashes["test"]
+    assert same.hashes["test"] == mc.open_modes("digits-mlp").hashes["test"]
     assert Page().own.mean.visible is False
     (own := Page().own).data.value = "mine.npz"
     assert own.mean.visible

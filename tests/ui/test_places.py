@@ -83,6 +83,7 @@ def test_the_keyboard_does_what_a_mouse_does(explorer_server, page, deep, compla
     page.goto(f"{explorer_server.url}?resolution=9")
     deep.wait_until_complete(2)
     assert page.get_by_role("button", name="Fit colours").get_attribute("title").startswith("Span the colours")
+    assert page.get_by_role("button", name="Cut", exact=True).get_attribute("title").startswith("What a drag on the map does")
     page.get_by_role("button", name="Point, cut and part by numbers").focus()
     page.keyboard.press("Enter")
     page.get_by_role("textbox", name="Point").wait_for()
@@ -131,6 +132,7 @@ def test_a_drag_zooms_or_cuts(explorer_server, page, deep, complaints):
 def test_layers_are_mixed_compared_and_found_again(explorer_server, page, deep, complaints):
     page.goto(f"{explorer_server.url}?resolution=9&page=Layers")
     deep.wait_until_complete(2)
+    page.get_by_title("Coefficient of fc1: 0 is A, 1 is π(B).").first.wait_for()
     numbers = deep.texts(".numbers")[0]
     page.get_by_text("Randomise", exact=True).click()
     assert len(chosen(page, "mix")) == 3
@@ -145,6 +147,7 @@ def test_layers_are_mixed_compared_and_found_again(explorer_server, page, deep, 
         page.keyboard.press("ArrowRight")
     deep.wait_until_complete(2)
     deep.wait(f"{VISITS} >= 2")
+    page.get_by_title("What this view is called; type another name.").first.wait_for()
     page.get_by_text("Compare", exact=True).nth(1).click()
     deep.wait_until_complete(4)
     assert "mean" in deep.texts(".numbers")[2]
