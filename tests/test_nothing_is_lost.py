@@ -82,6 +82,48 @@ def test_a_map_keeps_the_heading_of_its_comparison(busy):
     assert "alignment identity" in busy.other._heading.object
 
 
+def test_a_map_keeps_its_heading_until_another_is_there(busy):
+    busy.results._executor.submit = InlineExecutor().submit
+    busy.state.param.update(against="strength", other_strength=0.25)
+    busy.results._executor.submit = lambda owner, topic, job: None
+    busy.state.other_strength = 0.75
+    assert "strength 0.25" in busy.other._heading.object
+
+
+def test_a_point_is_there_whatever_is_compared_with_nothing(explorer):
+    explorer.state.inspected = (0.5, 0.5)
+    explorer.state.against = "kept view"
+    assert explorer.results.error
+    assert explorer.selected_params is not None
+    assert asyncio.run(explorer.views["inspection"].checkpoint.callback()).getbuffer().nbytes > 1000
+    explorer.state.b = "A"
+    assert explorer.selected_params is None
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(explorer.views["inspection"].checkpoint.callback())
+    assert "still being computed" not in said(explorer.alert)
+
+
+def test_a_page_that_is_turned_to_while_nothing_can_be_computed_is_there(explorer):
+    explorer.state.inspected = (0.5, 0.5)
+    explorer.state.b = "A"
+    assert explorer.views["inspection"].layout.visible, "what was shown stays"
+    explorer.state.page = "Modes"
+    (place,) = explorer._pages["Modes"]
+    assert place.visible
+    assert explorer.modes.layout.visible
+    explorer.state.b = "B"
+    assert "A: test loss" in explorer.modes.status.object
+
+
+def test_the_bars_come_back_with_their_networks(explorer):
+    explorer.state.page = "Layers"
+    bars = [bar.object for bar in explorer.mixer._bars]
+    assert all(bars)
+    explorer.state.modes_name = "digits-convnet"
+    explorer.state.modes_name = "digits-mlp"
+    assert [bar.object for bar in explorer.mixer._bars] == bars
+
+
 def test_losses_stand_beside_the_networks_that_have_them(explorer):
     explorer.state.page = "Modes"
     told = explorer.modes.status.object
@@ -146,6 +188,12 @@ def test_numbers_of_the_mixer_that_are_none_are_refused_in_words(explorer):
     press["Randomise"].clicks += 1
     assert len(explorer.state.mix) == 3
     assert not explorer.alert.visible
+    mixer._amount.value = None
+    press["Multiply"].clicks += 1
+    assert explorer.alert.visible
+    mixer._amount.value = 1.0
+    press["Multiply"].clicks += 1
+    assert not explorer.alert.visible, "also where nothing changes"
 
 
 def test_an_emptied_name_leaves_its_row_alive(explorer):

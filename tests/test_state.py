@@ -391,6 +391,10 @@ def test_stopped_work_stays_as_it_is_until_it_goes_on():
     live.until(lambda: not live.results.progress)
     assert live.results.stopped == ["plane"]
     assert live.results.datasets["plane"] is stopped
+    live.state.page = "Distribution"
+    live.results.resume(["plane"])
+    assert live.results.stopped == ["plane"], "it goes on where it is shown"
+    live.state.page = "Slice"
     live.results.resume(["plane"])
     assert live.results.stopped == []
     live.state.resolution = 17

@@ -129,18 +129,24 @@ def test_an_address_holds_once_its_networks_are_sent_again(visit):
     for mode in "AC":
         visit.send(mode, content(mode))
     visit.open()
-    visit.state.param.update(strength=0.3, page="Layers", mix=[0.0, 0.5, 1.0])
+    visit.state.param.update(strength=0.3, page="Slice", mix=[0.0, 0.5, 1.0])
     address = visit.state.query
     assert "uploaded-" in address["modes_name"]
     again = Page()
+    again.explorer.choose({"modes_name": "uploaded-1", "strength": "0.1"})
     again.explorer.choose(address)
     assert "Send them again" in said(again.explorer.alert)
-    again.state.strength = 0.7
+    again.state.param.update(strength=0.7, page="Modes", split="train")
     for mode in "AC":
         again.send(mode, content(mode))
+    before = again.state.choices
     again.open()
     assert again.state.query == address
     assert not again.explorer.alert.visible
+    for _ in range(2):
+        again.explorer.keeping.undo.clicks += 1
+    assert again.state.choices == before
+    again.explorer.keeping.redo.clicks += 1
     again.state.modes_name = "digits-mlp"
     again.state.param.update(modes_name=address["modes_name"], strength=0.1)
     assert again.state.strength == 0.1, "it held once"
@@ -164,9 +170,10 @@ def test_what_is_chosen_while_others_are_opened_is_not_mixed_with_them(visit, mo
 def test_other_examples_under_the_name_of_a_file_are_another_set(tmp_path, monkeypatch):
     arrays, names = digits_arrays(), []
     monkeypatch.setenv("MODECOMB_DATA", str(tmp_path))
-    for count in (360, 300):
-        arrays |= {f"{axis}_test": arrays[f"{axis}_test"][:count] for axis in "xy"}
+    for order in (1, -1):
+        arrays |= {f"{axis}_test": arrays[f"{axis}_test"][::order] for axis in "xy"}
         np.savez(tmp_path / "mine.npz", **arrays)
+        os.utime(tmp_path / "mine.npz", ns=(0, 10**18 + order))
         files = {mode: arrived(content(mode)) for mode in "AB"}
         fields = {"architecture": "mlp", "options": OPTIONS, "data": "mine.npz", "mean": "0", "std": "1"}
         names.append(open_uploaded(files, **fields).name)
@@ -281,6 +288,11 @@ def test_too_much_is_not_kept(visit):
     assert (button.file.size, button.file.begun) == (0, False)
     button._handle_msg({"status": "error", "error": 'File "<u>.pt" exceeds maximum file size of 256 MB'})
     assert "File &quot;&lt;u&gt;.pt&quot; exceeds" in said(visit.own.alert)
+    visit.send("B", content("B"))
+    assert "exceeds" in said(visit.own.alert), "of another file"
+    button.file.limit = button.max_file_size
+    visit.send("A", content("A"))
+    assert not visit.own.alert.visible
     assert button.max_file_size == 2**28
 
 

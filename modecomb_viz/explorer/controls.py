@@ -6,7 +6,6 @@ import panel as pn
 import panel_material_ui as pmui
 import param
 
-from modecomb_viz.explorer.explained import IntInput
 from modecomb_viz.explorer.notebook import NotebookViewer
 from modecomb_viz.hypercube import LAWS
 from modecomb_viz.state import PAGES, ExplorerState, law_parameter
@@ -43,14 +42,14 @@ def _widget(state: ExplorerState, name: str) -> pn.viewable.Viewable:
     return kind.from_param(declared, **looks)
 
 
-def _seed(state: ExplorerState, name: str, **looks: Any) -> IntInput:
+def _seed(state: ExplorerState, name: str, **looks: Any) -> pmui.IntInput:
     """A field for a seed: what is none is refused in words, and the seed before comes back."""
     low, high = state.param[name].bounds
-    field = IntInput(label=state.param[name].label, value=getattr(state, name), start=low, end=high, **looks)
+    field = pmui.IntInput(label=state.param[name].label, value=getattr(state, name), start=low, end=high, **looks)
 
     def chosen(event: param.parameterized.Event):
         if event.new != getattr(state, name):
-            state.refusal = " ".join(state.choose({name: "" if event.new is None else str(event.new)}))
+            state.attempt(name, "" if event.new is None else str(event.new))
             field.value = getattr(state, name)
 
     field.param.watch(chosen, ["value"])

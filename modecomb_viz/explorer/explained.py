@@ -1,4 +1,4 @@
-"""Controls that say what they do, beside the pointer that rests on them, and why they cannot take what was typed.
+"""Controls that say what they do, beside the pointer that rests on them.
 
 The library's own explanations are drawn inside of what holds a control, and cut off at its edge; a title never is.
 """
@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import panel_material_ui as pmui
 
-__all__ = ["Button", "Choice", "Explained", "FileDownload", "FloatSlider", "IntInput", "TextInput"]
+__all__ = ["Button", "Choice", "Explained", "FileDownload", "FloatSlider", "TextInput"]
 
 
 class Explained:
@@ -53,14 +53,6 @@ class FloatSlider(Explained, pmui.FloatSlider):
     """A slider."""
 
     _element = "MuiSlider"
-
-
-class IntInput(pmui.IntInput):
-    """A field for a whole number; what is typed beyond its limits comes through, for its owner to refuse in words."""
-
-    def __init__(self, **params: Any):
-        super().__init__(**params)
-        self.param.value.bounds = None
 
 
 class TextInput(Explained, pmui.TextInput):

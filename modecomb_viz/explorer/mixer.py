@@ -11,7 +11,7 @@ import panel_material_ui as pmui
 import param
 import xarray as xr
 
-from modecomb_viz.explorer.explained import Button, FloatSlider, IntInput
+from modecomb_viz.explorer.explained import Button, FloatSlider
 from modecomb_viz.explorer.notebook import Words, arrange
 from modecomb_viz.explorer.views import View
 from modecomb_viz.figures.looks import COLORS, lost_text, number, shortened, signed
@@ -47,7 +47,7 @@ class MixerView(View):
             label="Amount", value=0.1, step=0.1, width=100, size="small",
             description="What is added to all coefficients, or what they are multiplied by or set to.",
         )  # fmt: skip
-        self._seed = IntInput(
+        self._seed = pmui.IntInput(
             label="Seed", value=0, start=0, end=9999, width=100, size="small",
             description="Seed of the coefficients that Randomise draws, uniformly from 0 to 1.",
         )  # fmt: skip
@@ -83,6 +83,7 @@ class MixerView(View):
 
     def _button(self, label: str, explanation: str, change: Callable[[np.ndarray], np.ndarray]) -> Button:
         def clicked(event: Any):
+            self.state.refusal = ""
             try:
                 self._set(change(self.coefficients))
             except ValueError as error:
@@ -113,6 +114,8 @@ class MixerView(View):
             for slider, bar in zip(self.sliders, self._bars, strict=True)
         ]
         arrange(self._rows, rows)
+        self._drawn = {}, []  # the new bars are empty
+        self._refresh()
 
     def _slid(self, event: param.parameterized.Event):
         if not self._moving:
@@ -161,7 +164,7 @@ def _bar_html(slope: float, share: float) -> str:
     )
 
 
-def _number(field: pmui.FloatInput | IntInput) -> float:
+def _number(field: pmui.FloatInput | pmui.IntInput) -> float:
     """What stands in a field.
 
     Raises:

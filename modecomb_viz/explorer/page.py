@@ -167,7 +167,7 @@ class Explorer(NotebookViewer):
         self.results.param.watch(at_home(self._show_errors), ["error"])
         self.state.param.watch(self._show_errors, ["refusal"])
         self.state.param.watch(self._forgive, [name for name in self.state.choices if name != "modes_name"])
-        self.state.param.watch(self._open_what_was_awaited, ["modes_name"])
+        self.state.param.watch(self._open_what_was_awaited, ["modes_name"], precedence=150)
         self.state.param.watch(self._show_warning, ["modes_name", "repair"])
         self._show_errors()
         self._show_warning()
@@ -237,19 +237,21 @@ class Explorer(NotebookViewer):
     def choose(self, choices: Mapping[str, str]):
         """Set choices from text, as in a URL; what is not allowed is said in the page."""
         modes = choices.get("modes_name", "")
-        if modes.startswith(UPLOADED) and modes not in self.state.param.modes_name.objects:
-            self._awaited = choices
+        missing = modes.startswith(UPLOADED) and modes not in self.state.param.modes_name.objects
+        self._awaited = choices if missing else {}
         self._faults = self.state.choose(choices)
         self._show_errors()
 
     def _open_what_was_awaited(self, event: param.parameterized.Event):
-        """An address of networks that had to be sent again holds once they are there; other faults are forgotten."""
-        awaited, self._faults = self._awaited, []
-        if awaited and event.new == awaited["modes_name"]:
+        """An address of networks that had to be sent again is opened once they are there; its fault is forgotten."""
+        self._faults, awaited = [], self._awaited
+        if awaited and self.state.modes_name == awaited["modes_name"]:
             self._awaited = {}
-            self.choose(awaited)
-        else:
-            self._show_errors()
+            try:
+                self.state.restore(self.state.made_of(awaited).choices)
+            except ValueError as error:
+                self._faults = [str(error)]
+        self._show_errors()
 
     def _forgive(self, *events: param.parameterized.Event):
         """What was refused is no matter once other choices are made."""

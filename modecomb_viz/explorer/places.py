@@ -84,7 +84,8 @@ class InspectionView(PictureView):
 
     def _checkpoint(self) -> Callable[[], bytes]:
         if (dataset := self.results.current("inspection")) is None:
-            raise ValueError("the point is still being computed for these choices. Save it once it is complete.")
+            wait = "the point is still being computed for these choices. Save it once it is complete."
+            raise ValueError(self.results.error or wait)
         return partial(_exported, dataset, self.state.modes)
 
 

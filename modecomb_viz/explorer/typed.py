@@ -51,11 +51,13 @@ class Typed:
         if event.new == self._text(name):
             self._state.refusal = ""
         else:
-            self._state.refusal = " ".join(self._state.choose({name: event.new.replace(" ", "")}))
+            self._state.attempt(name, event.new.replace(" ", ""))
 
     def _follow(self, *events: param.parameterized.Event):
-        for name in self.fields:
-            self.fields[name].value = self._text(name)
+        """Show what is chosen; a field whose choice did not change keeps what was typed, to be mended."""
+        for name in [event.name for event in events] or self.fields:
+            if name in self.fields:
+                self.fields[name].value = self._text(name)
 
     def _text(self, name: str) -> str:
         return ", ".join(f"{number:.6g}" for number in getattr(self._state, name) or ())

@@ -89,6 +89,7 @@ class OwnNetworks(pn.viewable.Viewer):
     def __init__(self, state: ExplorerState):
         super().__init__()
         self.state, document = state, pn.state.curdoc
+        self._faults: dict[str, str] = {}
         self._add = home(document.add_next_tick_callback) if document else None
         wide: dict[str, Any] = {"size": "small", "sizing_mode": "stretch_width"}
         self.architecture = pmui.Select(
@@ -122,7 +123,7 @@ class OwnNetworks(pn.viewable.Viewer):
 
     def _empty_files(self):
         """New buttons: the old ones and what they held are gone."""
-        self.files = {mode: FileUpload(mode, self._fail) for mode in _MODES}
+        self.files = {mode: FileUpload(mode, partial(self._fail, mode)) for mode in _MODES}
         arrange(self._chosen, list(self.files.values()))
 
     def _show_fields(self, *events: param.parameterized.Event):
@@ -133,15 +134,21 @@ class OwnNetworks(pn.viewable.Viewer):
             self._offered.object = escape(text)
             self.mean.visible = self.std.visible = of_pixels
 
-    def _fail(self, text: str):
-        say(self.alert, *filter(None, [text]), severity="error")
+    def _fail(self, mode: str, text: str):
+        """Say what is wrong with a file, or without a mode with all; nothing, once it is not any more."""
+        self._faults[mode] = text
+        say(self.alert, *filter(None, self._faults.values()), severity="error")
+
+    def _busy(self, busy: bool):
+        self.open.param.update(loading=busy, disabled=busy, label="Opening …" if busy else "Open")
+        for button in self.files.values():
+            button.disabled = busy
 
     def _open(self, event: Any):
         """Beside the server, which goes on meanwhile; in a notebook at once."""
-        self.open.param.update(loading=True, disabled=True, label="Opening …")
-        self.alert.visible = False
-        for button in self.files.values():
-            button.disabled = True
+        self._busy(True)
+        self._faults.clear()
+        self._fail("", "")
         files = {mode: copy(button.file) for mode, button in self.files.items() if button.file.begun}
         fields = {name: getattr(self, name).value for name in ("architecture", "options", "data", "mean", "std")}
         work = partial(self._work, files, fields)
@@ -176,11 +183,9 @@ class OwnNetworks(pn.viewable.Viewer):
         say(self.alert, text, severity="success")
 
     def _end(self, fault: str):
-        self.open.param.update(loading=False, disabled=False, label="Open")
-        for button in self.files.values():
-            button.disabled = False
+        self._busy(False)
         if fault:
-            self._fail(fault)
+            self._fail("", fault)
 
     def __panel__(self) -> pn.Column:
         said = (

@@ -378,6 +378,10 @@ class ExplorerState(param.Parameterized):
                 self.refusal = ""
         return faults
 
+    def attempt(self, name: str, text: str):
+        """Set one parameter from text; why that cannot be done is said in ``refusal``."""
+        self.refusal = " ".join(self.choose({name: text}))
+
     def _choose(self, name: str, text: str):
         if name not in self.param or name in _INTERNAL:
             choices = ", ".join(sorted(set(self.param) - _INTERNAL))

@@ -15,6 +15,7 @@ from modecomb_viz.checkpoints import ModeSet
 from modecomb_viz.executor import Job, Progress, Queue
 from modecomb_viz.results import recipe
 from modecomb_viz.state.choices import TOPICS, ExplorerState
+from modecomb_viz.state.requests import sweeps_of
 from modecomb_viz.sweep import Sweep
 
 __all__ = ["Results"]
@@ -89,7 +90,6 @@ class Results(param.Parameterized):
         self.state, self._executor, self._publish = state, executor, publish
         self._changing = RLock()  # without a page, what arrives is shown in the executor's thread
         self._wanted: dict[str, str] = {}
-        self._impossible = False  # what is wanted is that of the last choices which can be computed
         self._paused: dict[str, Job] = {}
         self._finished: OrderedDict[str, xr.Dataset] = OrderedDict()
         self._lock, self._asked = Lock(), False
@@ -102,15 +102,20 @@ class Results(param.Parameterized):
     def current(self, topic: str) -> xr.Dataset | None:
         """The newest Dataset of a topic, unless it is one of earlier choices."""
         dataset = self.datasets.get(topic)
-        if dataset is None or self._impossible or self._wanted.get(topic) != _key(recipe(dataset)):
+        return dataset if dataset is not None and _key(recipe(dataset)) == self._asked_for(topic) else None
+
+    def _asked_for(self, topic: str) -> str | None:
+        """What the present choices ask for in a topic, on whatever page; None where they cannot be computed."""
+        try:
+            sweep = sweeps_of(self.state, [topic]).get(topic)
+        except ValueError:
             return None
-        return dataset
+        return None if sweep is None else _key(sweep.recipe(self.state.modes))
 
     @property
     def complete(self) -> dict[str, xr.Dataset]:
         """What has been computed to its end for the present choices, on whatever page, by topic."""
-        modes = self.state.modes
-        keys = {topic: _key(sweep.recipe(modes)) for topic, sweep in self.state.sweeps(list(TOPICS)).items()}
+        keys = {topic: self._asked_for(topic) for topics in TOPICS.values() for topic in topics}
         return {topic: self._finished[key] for topic, key in keys.items() if key in self._finished}
 
     def request(self):
@@ -119,9 +124,9 @@ class Results(param.Parameterized):
             try:
                 modes, sweeps = self.state.modes, self.state.sweeps()
             except ValueError as error:
-                self._impossible, self.error = True, str(error)
+                here = [topic for topic in self.topics if topic in self.state.topics]
+                self.param.update(error=str(error), topics=here)
                 return
-            self._impossible = False
             self._ask(modes, sweeps)
 
     def _ask(self, modes: ModeSet, sweeps: Mapping[str, Sweep]):
@@ -169,7 +174,7 @@ class Results(param.Parameterized):
     def resume(self, topics: Iterable[str]):
         """Go on with stopped topics where they were left; with what had shown nothing yet, from its start."""
         with self._changing:
-            again = [topic for topic in topics if topic in self.stopped]
+            again = [topic for topic in topics if topic in self.stopped and topic in self.topics]
             going_on = {topic: self._paused.pop(topic) for topic in again if topic in self._paused}
             for topic in set(again) - going_on.keys():
                 self._wanted.pop(topic, None)

@@ -83,7 +83,11 @@ def test_the_keyboard_does_what_a_mouse_does(explorer_server, page, deep, compla
     page.goto(f"{explorer_server.url}?resolution=9")
     deep.wait_until_complete(2)
     assert page.get_by_role("button", name="Fit colours").get_attribute("title").startswith("Span the colours")
-    assert page.get_by_role("button", name="Cut", exact=True).get_attribute("title").startswith("What a drag on the map does")
+    assert (
+        page.get_by_role("button", name="Cut", exact=True)
+        .get_attribute("title")
+        .startswith("What a drag on the map does")
+    )
     page.get_by_role("button", name="Point, cut and part by numbers").focus()
     page.keyboard.press("Enter")
     page.get_by_role("textbox", name="Point").wait_for()
