@@ -18,9 +18,9 @@ from modecomb_viz.explorer.controls import Controls
 from modecomb_viz.explorer.guide import Guide
 from modecomb_viz.explorer.keeping import Address, Cell, Keeping
 from modecomb_viz.explorer.maps import DifferenceView, MapView, OtherView
+from modecomb_viz.explorer.mending import mend
 from modecomb_viz.explorer.mixer import MixerView
 from modecomb_viz.explorer.modes import ModesView
-from modecomb_viz.explorer.naming import name_elements
 from modecomb_viz.explorer.notebook import NotebookViewer, arrange, at_home, home
 from modecomb_viz.explorer.notices import say
 from modecomb_viz.explorer.pictures import (
@@ -177,7 +177,7 @@ class Explorer(NotebookViewer):
             self.main.insert(0, self.guide)
             if not pn.state.session_args:
                 self.guide.offer()
-            name_elements(document)
+            mend(document)
 
     def __getattr__(self, name: str) -> View:
         if name in _VIEWS:
@@ -296,5 +296,5 @@ def error_page(error: BaseException) -> pmui.Page:
     alert = pmui.Alert(severity="error", sizing_mode="stretch_width")
     say(alert, text)
     if pn.state.curdoc:
-        name_elements(pn.state.curdoc)
+        mend(pn.state.curdoc)
     return pmui.Page(title="modecomb_viz", main=[alert])

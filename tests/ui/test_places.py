@@ -105,6 +105,17 @@ def test_the_keyboard_does_what_a_mouse_does(explorer_server, page, deep, compla
     assert explorer_server.troubles() == []
 
 
+def test_what_has_just_come_is_pressed(explorer_server, page, deep, complaints):
+    page.goto(f"{explorer_server.url}?resolution=9")
+    deep.wait_until_complete(2)
+    page.get_by_text("Looked at before").click(force=True)
+    deep.wait(f"{VISITS} >= 1")
+    page.get_by_role("button", name="Compare").press("Enter")
+    deep.wait_until_complete(4)
+    assert complaints == []
+    assert explorer_server.troubles() == []
+
+
 def test_a_drag_zooms_or_cuts(explorer_server, page, deep, complaints):
     page.goto(f"{explorer_server.url}?resolution=9")
     deep.wait_until_complete(2)
