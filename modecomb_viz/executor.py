@@ -210,7 +210,7 @@ class Executor:
             except Exception:  # of a listener to its end: the job is over, the queue goes on
                 logging.getLogger(__name__).exception("a listener to %s failed", topic)
                 value = None
-            over = job.cancelled or not isinstance(value, Progress) or time.monotonic() - began > TURN
+            over = not isinstance(value, Progress) or time.monotonic() - began > TURN
             with self._changed:
                 self._put_back(owner, topic, job, over)
             if over:

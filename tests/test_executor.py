@@ -151,27 +151,6 @@ def test_a_long_way_to_the_first_result_does_not_hold_up_the_others(executor, mo
     assert largest_lead(order) <= 1
 
 
-def test_whoever_asks_for_something_else_all_the_time_lets_others_have_their_turn(executor):
-    asked, seen = [], threading.Event()
-
-    def counts():
-        yield Progress(0, 1)
-        yield Progress(1, 1)
-
-    def once_more(value):
-        asked.append(value)
-        if not seen.is_set() and len(asked) < 200:
-            executor.submit("restless", "t", Job(counts, once_more, lambda error: None))
-
-    gate = threading.Event()
-    executor.submit("gate", "t", Job(counting(1, gate), lambda value: None, lambda error: None))
-    executor.submit("restless", "t", Job(counts, once_more, lambda error: None))
-    executor.submit("patient", "t", Job(counting(1), lambda value: seen.set(), lambda error: None))
-    gate.set()
-    assert seen.wait(DEADLINE)
-    assert len(asked) < 200
-
-
 def test_cancelled_work_is_not_heard_of_again(executor):
     recorder = Recorder()
     first = threading.Event()
