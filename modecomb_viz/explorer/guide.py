@@ -64,6 +64,9 @@ STEPS = (
     ),
 )
 
+#: Around the buttons.
+_MARGIN = (2, 4)
+
 #: How the control is marked that a step speaks of, and the others; what is not said stays as it was in the browser.
 _MARKED, _UNMARKED = {"box-shadow": "-5px 0 0 #0072b2"}, {"box-shadow": "none"}
 
@@ -86,18 +89,19 @@ class Guide(NotebookViewer):
         self._state, self._controls, self._at, self._offered = state, controls, 0, False
         self.memory = Memory(self._recalled, key="modecomb-guide")
         self._words = Words("", sizing_mode="stretch_width", margin=(8, 12, 0, 12))
-        looks: dict[str, Any] = {"margin": (2, 4)}
-        self.back = Button("Back", "The step before.", on_click=lambda event: self._go(self._at - 1), **looks)
+        self.back = Button("Back", "The step before.", on_click=lambda event: self._go(self._at - 1), margin=_MARGIN)
         self.show = Button(
             "Show it", "Make the choices that this step speaks of; Undo takes them back.", variant="outlined",
-            on_click=self._show_step, **looks,
+            on_click=self._show_step, margin=_MARGIN,
         )  # fmt: skip
-        self.next = Button("Next", "The next step.", on_click=lambda event: self._go(self._at + 1), **looks)
+        self.next = Button("Next", "The next step.", on_click=lambda event: self._go(self._at + 1), margin=_MARGIN)
         self.close = Button(
             "Close the guide", "It comes back with the button Guide, at the top of the page.",
-            on_click=self._close, **looks,
+            on_click=self._close, margin=_MARGIN,
         )  # fmt: skip
-        self.opener = Button("Guide", "A short walk through what the explorer shows.", on_click=self._open, **looks)
+        self.opener = Button(
+            "Guide", "A short walk through what the explorer shows.", on_click=self._open, margin=_MARGIN
+        )
         buttons = pn.Row(self.back, self.show, self.next, self.close)
         self.card = pmui.Paper(self._words, buttons, visible=False, elevation=1, margin=6, sizing_mode="stretch_width")
         self._layout = pn.Column(self.card, self.memory, sizing_mode="stretch_width")

@@ -5,7 +5,6 @@ from collections.abc import Callable
 from functools import partial
 from html import escape
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlencode
 
 import panel as pn
@@ -29,8 +28,8 @@ __all__ = ["Address", "Cell", "Keeping"]
 #: Seconds of quiet before the URL follows the state.
 _QUIET = 0.4
 
-#: Of the buttons.
-_LOOKS: dict[str, Any] = {"margin": (4, 0)}
+#: Around the buttons.
+_MARGIN = (4, 0)
 
 #: Topics that a report shows only of the page that is open: other pages have more of them.
 _SMALL = ("matched",)
@@ -47,9 +46,14 @@ class Keeping(NotebookViewer):
     def __init__(self, state: ExplorerState, results: Results):
         super().__init__()
         self._state, self._results, self.history = state, results, History(state)
-        self.undo = Button("Undo", "Take the last choice back.", on_click=lambda event: self.history.undo(), **_LOOKS)
+        self.undo = Button(
+            "Undo", "Take the last choice back.", on_click=lambda event: self.history.undo(), margin=_MARGIN
+        )
         self.redo = Button(
-            "Redo", "Make the choice again that was taken back.", on_click=lambda event: self.history.redo(), **_LOOKS
+            "Redo",
+            "Make the choice again that was taken back.",
+            on_click=lambda event: self.history.redo(),
+            margin=_MARGIN,
         )
         self.data = FileDownload(
             "Data",
@@ -57,14 +61,14 @@ class Keeping(NotebookViewer):
             "ZIP file.",
             filename="modecomb.zip",
             callback=download(state, self._data),
-            **_LOOKS,
+            margin=_MARGIN,
         )
         self.report = FileDownload(
             "Report",
             "One HTML file that needs no network: this page, and what else is complete for the same choices.",
             filename="modecomb.html",
             callback=download(state, self._report),
-            **_LOOKS,
+            margin=_MARGIN,
         )
         self._layout = pn.Row(self.undo, self.redo, self.data, self.report)
         self.history.param.watch(self._show_history, ["can_undo", "can_redo"])

@@ -193,8 +193,7 @@ class Explorer(NotebookViewer):
             self._pages[page] = pn.FlexBox(*map(_place, PAGES[page]), sizing_mode="stretch_width")
         topics = set(self.results.topics)
         for name, place in zip(PAGES[page], self._pages[page], strict=True):
-            drawn = set(TOPICS[name])
-            asked = drawn <= topics if name in ON_DEMAND else not topics or bool(drawn & topics)
+            asked = set(TOPICS[name]) <= topics if name in ON_DEMAND else self.views[name].shown
             if asked and not place.objects:
                 arrange(place, [self.views[name].layout])
             place.visible = asked

@@ -159,6 +159,11 @@ class View(NotebookViewer):
         return any(topic in self.results.topics for topic in self.topics)
 
     @property
+    def shown(self) -> bool:
+        """Whether it has a place on its page: as long as nothing can be computed there, all have."""
+        return not self.results.topics or self.asked
+
+    @property
     def topics(self) -> tuple[str, ...]:
         """The topics of the results that this view draws."""
         return TOPICS[self.name_of_view]
@@ -179,10 +184,9 @@ class View(NotebookViewer):
             self._refresh()
 
     def _refresh(self, *events: param.parameterized.Event):
-        shown = not self.results.topics or self.asked
-        if self._awaited or not (shown or self.layout.visible):
+        if self._awaited or not (self.shown or self.layout.visible):
             return
-        if not shown:
+        if not self.shown:
             self.layout.visible = False
             return
         datasets = self.datasets()

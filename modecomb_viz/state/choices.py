@@ -433,24 +433,20 @@ class ExplorerState(param.Parameterized):
     @property
     def topics(self) -> list[str]:
         """The topics of the page and of the pictures that are displayed by themselves, with and without meaning."""
-        return _topics_of((*PAGES[self.page], *self.shown))
+        return list(dict.fromkeys(topic for view in (*PAGES[self.page], *self.shown) for topic in TOPICS[view]))
 
-    def sweeps(self, views: Iterable[str] | None = None) -> dict[str, Sweep]:
+    def sweeps(self, topics: Iterable[str] | None = None) -> dict[str, Sweep]:
         """The sweeps that the choices ask for, by topic.
 
         Args:
-            views: for which pictures; by default those of the page and those that are displayed by themselves.
+            topics: of which; by default those of the page and of the pictures that are displayed by themselves.
 
         A topic that the choices leave without meaning, such as the perturbed segment at strength 0, is not there.
 
         Raises:
             ValueError: when choices exclude each other, in words for the page.
         """
-        return sweeps_of(self, self.topics if views is None else _topics_of(views))
-
-
-def _topics_of(views: Iterable[str]) -> list[str]:
-    return list(dict.fromkeys(topic for view in views for topic in TOPICS[view]))
+        return sweeps_of(self, self.topics if topics is None else topics)
 
 
 #: Coordinates on the plane.

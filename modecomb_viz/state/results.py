@@ -15,7 +15,6 @@ from modecomb_viz.checkpoints import ModeSet
 from modecomb_viz.executor import Job, Progress, Queue
 from modecomb_viz.results import recipe
 from modecomb_viz.state.choices import TOPICS, ExplorerState
-from modecomb_viz.state.requests import sweeps_of
 from modecomb_viz.sweep import Sweep
 
 __all__ = ["Results"]
@@ -107,7 +106,7 @@ class Results(param.Parameterized):
     def _asked_for(self, topic: str) -> str | None:
         """What the present choices ask for in a topic, on whatever page; None where they cannot be computed."""
         try:
-            sweep = sweeps_of(self.state, [topic]).get(topic)
+            sweep = self.state.sweeps([topic]).get(topic)
         except ValueError:
             return None
         return None if sweep is None else _key(sweep.recipe(self.state.modes))
@@ -115,7 +114,8 @@ class Results(param.Parameterized):
     @property
     def complete(self) -> dict[str, xr.Dataset]:
         """What has been computed to its end for the present choices, on whatever page, by topic."""
-        keys = {topic: self._asked_for(topic) for topics in TOPICS.values() for topic in topics}
+        everywhere = dict.fromkeys(topic for topics in TOPICS.values() for topic in topics)
+        keys = {topic: self._asked_for(topic) for topic in everywhere}
         return {topic: self._finished[key] for topic, key in keys.items() if key in self._finished}
 
     def request(self):
